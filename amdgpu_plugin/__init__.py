@@ -1,0 +1,3 @@
+"""The Kubernetes device plugin for AMD GPUs: discovers them, tells the kubelet, keeps it true."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,308 @@
+"""The command line: what each verb takes, and what its exit status means.
+
+A verb is a module `amdgpu_plugin.commands.<verb>` with `run(config, args) -> int`, imported when it is asked
+for: `amdgpu-plugin version` does not pay for gRPC.
+"""
+
+import argparse
+import difflib
+import importlib
+import logging
+import os
+import select
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+from amdgpu_plugin import logs
+from amdgpu_plugin.config import (
+    GROUPS,
+    OPTIONS,
+    Config,
+    ConfigError,
+    Loaded,
+    Option,
+    config_path,
+    default_config,
+    load_config,
+)
+
+PROGRAM = "amdgpu-plugin"
+DEFAULT_DEMO_SHAPE = "mi300x"
+
+EXIT_FAULT = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+_STDOUT = 1
+_CONFIG_FILE_LIMIT = 1024 * 1024
+_LONGEST_PACE_SECONDS = 3600
+
+_LOG_FLAGS = frozenset({"--log-level", "--log-format"})
+_INPUT_FLAGS = _LOG_FLAGS | {
+    "--config",
+    "--sysfs-root",
+    "--dev-root",
+    "--simulate",
+    "--simulate-anyway",
+    "--resource-naming",
+    "--replicas",
+    "--health-read-deadline",
+}
+_ALL_FLAGS = frozenset(option.flag for option in OPTIONS if option.flag is not None)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """`flags` are those of the option table it takes; `arguments` adds its own."""
+
+    help: str
+    flags: frozenset[str]
+    examples: str
+    usage: str = "[options]"
+    arguments: Callable[[argparse.ArgumentParser], None] = lambda _parser: None
+
+
+def _discover_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="default: table")
+
+
+def _capture_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="where to write; gzip when it ends in .gz")
+    parser.add_argument("--mask-serials", action="store_true", help="replace serial numbers and unique ids")
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "shape", metavar="SHAPE", nargs="?", help=f"as --simulate; default: {DEFAULT_DEMO_SHAPE}"
+    )
+    parser.add_argument("--pace", metavar="SECONDS", type=_pace, help="pause between two steps; 0 for none")
+
+
+def _pace(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds <= _LONGEST_PACE_SECONDS:  # NaN is not, either
+        raise argparse.ArgumentTypeError(f"must be seconds between 0 and {_LONGEST_PACE_SECONDS}, got {text}")
+    return seconds
+
+
+VERBS: Mapping[str, Verb] = {
+    "run": Verb(
+        "the daemon: serve this node's AMD GPUs to its kubelet",
+        _ALL_FLAGS,
+        """\
+  amdgpu-plugin run
+  amdgpu-plugin run --config /etc/amdgpu-plugin/config.yaml --log-format json
+  AMDGPU_PLUGIN_RESOURCE_NAMING=mixed amdgpu-plugin run
+  amdgpu-plugin run --simulate mi300x-cpx --device-plugins-dir /tmp/plugins
+
+Each option can also be set by the variable in its brackets and in the file that --config names; the flag wins
+over the variable, the variable over the file. What only the file can say is in docs/configuration.md.
+SIGTERM, SIGINT and SIGQUIT end it with status 0.""",
+    ),
+    "demo": Verb(
+        "the daemon against a simulated node and kubelet: no GPU, no cluster, no root",
+        _LOG_FLAGS | {"--simulate"},
+        """\
+  amdgpu-plugin demo
+  amdgpu-plugin demo mi300x-cpx
+  amdgpu-plugin demo mi210:4 --pace 0""",
+        "[options] [SHAPE]",
+        _demo_arguments,
+    ),
+    "discover": Verb(
+        "what this node has, and what was skipped and why",
+        _INPUT_FLAGS,
+        """\
+  amdgpu-plugin discover
+  amdgpu-plugin discover -o json | jq '.gpus[].devices[].id'
+  amdgpu-plugin discover --sysfs-root node7.capture.gz
+  amdgpu-plugin discover --simulate mi250x""",
+        arguments=_discover_arguments,
+    ),
+    "topology": Verb(
+        "how the GPUs are linked, as a matrix",
+        _INPUT_FLAGS,
+        """\
+  amdgpu-plugin topology
+  amdgpu-plugin topology --simulate mi210""",
+    ),
+    "capture": Verb(
+        "the node's relevant sysfs as one text file: a bug report that can be replayed",
+        _INPUT_FLAGS,
+        """\
+  amdgpu-plugin capture node7.capture.gz --mask-serials
+  amdgpu-plugin discover --sysfs-root node7.capture.gz""",
+        "[options] FILE",
+        _capture_arguments,
+    ),
+    "version": Verb("the version, and nothing else", frozenset(), "  amdgpu-plugin version", ""),
+}
+
+_EXIT_STATUS = """\
+exit status:
+  0  it could do its work; run: ended by a signal
+  1  a fault, or no answer
+  2  a bad option, file or root, named on stderr"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status. Answers go to stdout; help for who asked nothing, logs and errors to stderr."""
+    try:
+        args = _parsed(_parser(), sys.argv[1:] if argv is None else argv)
+    except SystemExit as end:  # argparse has said why
+        return end.code if isinstance(end.code, int) else EXIT_USAGE
+    try:
+        status = _run(args)
+        print(end="", flush=True)
+    except ConfigError as error:
+        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        if not _stdout_is_broken():
+            raise
+        return EXIT_BROKEN_PIPE
+    return status
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = default_config() if args.verb == "version" else _configured(args)
+    run: Callable[[Config, argparse.Namespace], int] = importlib.import_module(
+        f"amdgpu_plugin.commands.{args.verb}"
+    ).run
+    return run(config, args)
+
+
+def _configured(args: argparse.Namespace) -> Config:
+    """The configuration the arguments, the environment and the file give, with logging set up by it."""
+    flags = {name: value for name, value in vars(args).items() if name.startswith("--")}
+    if args.verb == "demo" and args.shape is not None:
+        if flags.get("--simulate", args.shape) != args.shape:
+            raise ConfigError("two shapes", where=f"{args.shape} and --simulate {flags['--simulate']}")
+        flags["--simulate"] = args.shape
+    loaded = _loaded(flags, os.environ)
+    logs.configure(loaded.config.log_level, loaded.config.log_format)
+    for warning in loaded.warnings:
+        log.warning(warning)
+    if args.verb == "demo" and loaded.config.simulate is None:
+        return replace(loaded.config, simulate=DEFAULT_DEMO_SHAPE)
+    return loaded.config
+
+
+def _loaded(flags: Mapping[str, str | bool], environ: Mapping[str, str]) -> Loaded:
+    asked = config_path(flags, environ)
+    if asked is None:
+        return load_config(flags, environ)
+    where, path = asked
+    return load_config(flags, environ, _file_text(where, path), yaml_name=path)
+
+
+def _file_text(where: str, path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_CONFIG_FILE_LIMIT + 1)
+        if len(content) > _CONFIG_FILE_LIMIT:
+            raise ConfigError(f"{path} is longer than {_CONFIG_FILE_LIMIT} bytes", where=where)
+        return content.decode()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", where=where) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text", where=where) from None
+
+
+def _stdout_is_broken() -> bool:
+    """True when the reader of stdout has gone; what is still to be written then goes nowhere."""
+    # Asked of the descriptor: Python forgets what it could not write, and a second flush succeeds.
+    poll = select.poll()
+    poll.register(_STDOUT, 0)
+    broken = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    if broken:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
+    return broken
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        # Paths, flags and names are for copying: not to be cut at their hyphens.
+        return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """What is wrong and where to read on, without the pages between."""
+        self.exit(EXIT_USAGE, f"{PROGRAM}: error: {message}\ntry: {self.prog} --help\n")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog=PROGRAM,
+        usage=f"{PROGRAM} VERB [options]",
+        description="Kubernetes device plugin for AMD GPUs.",
+        epilog=f"{PROGRAM} VERB --help tells a verb's options and examples.\n\n{_EXIT_STATUS}",
+        formatter_class=_Help,
+        allow_abbrev=False,
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", prog=PROGRAM)
+    for name, verb in VERBS.items():
+        one = verbs.add_parser(
+            name,
+            usage=f"{PROGRAM} {name} {verb.usage}".rstrip(),
+            help=verb.help,
+            description=f"{verb.help[0].upper()}{verb.help[1:]}.",
+            epilog=f"examples:\n{verb.examples}\n\n{_EXIT_STATUS}",
+            formatter_class=_Help,
+            allow_abbrev=False,
+        )
+        verb.arguments(one)
+        _add_options(one, verb.flags)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser, flags: frozenset[str]) -> None:
+    for title, options in GROUPS.items():
+        taken = [option for option in options if option.flag in flags]
+        group = parser.add_argument_group(title) if taken else parser
+        for option in taken:
+            _add_option(group, option)
+
+
+def _add_option(group: argparse._ActionsContainer, option: Option) -> None:
+    # The table checks values, whichever way they come: here they stay text. What is not given is left out.
+    flag, text = str(option.flag), _help(option).replace("%", "%%")
+    if option.kind.metavar:
+        metavar = option.kind.metavar
+        group.add_argument(flag, dest=flag, metavar=metavar, default=argparse.SUPPRESS, help=text)
+    else:
+        group.add_argument(flag, dest=flag, action="store_true", default=argparse.SUPPRESS, help=text)
+
+
+def _help(option: Option) -> str:
+    values = "" if option.kind.metavar in {"", "PATH", "SHAPE"} else f"{option.kind.values}; "
+    return f"{option.described} [{values}default: {option.shown_default}; {option.variable}]"
+
+
+def _parsed(parser: _Parser, argv: Sequence[str]) -> argparse.Namespace:
+    """SystemExit for what cannot be parsed, after saying why and which spelling comes near."""
+    if not argv:
+        parser.print_help(sys.stderr)
+        raise SystemExit(EXIT_USAGE)
+    if argv[0].partition("=")[0] in _ALL_FLAGS:
+        parser.error(f"{argv[0]}: options follow the verb, as in {PROGRAM} run {argv[0]}")
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        word, asked = unknown[0].partition("=")[0], f"{PROGRAM} {args.verb or ''}".rstrip()
+        close = difflib.get_close_matches(word, VERBS[args.verb].flags if args.verb else VERBS, 1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        what = "not an option of" if word in _ALL_FLAGS else "unknown to"
+        _Parser(prog=asked).error(f"{word}: {what} {asked}{hint}")
+    return args

@@ -1,0 +1,242 @@
+"""`demo`: the daemon against a simulated node and a simulated kubelet, told step by step.
+
+Everything is real but the hardware and the kubelet: a tree in sysfs's own layout, unix sockets, gRPC.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+
+from amdgpu_plugin import daemon
+from amdgpu_plugin.commands.discover import as_table
+from amdgpu_plugin.commands.inputs import product_names
+from amdgpu_plugin.config import Config, ConfigError
+from amdgpu_plugin.discovery.inventory import Inventory
+from amdgpu_plugin.kubelet.sockets import path_is_too_long
+from amdgpu_plugin.lanes import Lanes
+from amdgpu_plugin.logs import PACKAGE
+from amdgpu_plugin.node import ListedDevice
+from amdgpu_plugin.simulation.kubelet import Allocation, SimulatedKubelet
+from amdgpu_plugin.simulation.node import SimulatedNode
+from amdgpu_plugin.simulation.shapes import Shape, ShapeError, parse_shape
+from amdgpu_plugin.sysfs import DirectorySysfs
+
+_TERMINAL_PACE_SECONDS = 1.2
+_HEALTH_INTERVAL_SECONDS = 1.0
+_POD_SIZE = 2
+
+
+@dataclass(slots=True)
+class _Story:
+    """Says what happens. `pace_seconds` lies between two steps, for eyes to follow."""
+
+    pace_seconds: float
+    colour: bool
+    started: float = field(default_factory=time.monotonic)
+    steps: int = 0
+
+    async def step(self, title: str) -> None:
+        if self.steps:
+            await asyncio.sleep(self.pace_seconds)
+        self.steps += 1
+        head = f"{self.steps}. {title}"
+        print(f"\n\033[1m{head}\033[0m" if self.colour else f"\n{head}", flush=True)
+
+    def say(self, text: str) -> None:
+        for line in text.splitlines() or [""]:
+            print(f"   {line}".rstrip(), flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """What a demo plays with."""
+
+    story: _Story
+    node: SimulatedNode
+    kubelet: SimulatedKubelet
+    daemon: daemon.Daemon
+
+
+def run(config: Config, args: argparse.Namespace) -> int:
+    """0 at its end, and when stopped by Ctrl-C; 1 if something did not happen as it should."""
+    try:
+        shape = parse_shape(config.simulate or "")
+    except ShapeError as error:
+        raise ConfigError(str(error), where="the demo's SHAPE") from error
+    if config.log_level == "info":
+        logging.getLogger(PACKAGE).setLevel(
+            logging.ERROR
+        )  # the story tells; --log-level debug shows the log as well
+    terminal = sys.stdout.isatty()
+    pace = args.pace if args.pace is not None else _TERMINAL_PACE_SECONDS if terminal else 0.0
+    story = _Story(pace, colour=terminal and "NO_COLOR" not in os.environ)
+    folder = _folder()
+    try:
+        return asyncio.run(_play(config, shape, story, folder))
+    except TimeoutError as late:
+        print(f"\nThe demo went wrong: {late or 'something did not happen in time'}", file=sys.stderr)
+        return 1
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder() -> str:
+    folder = tempfile.mkdtemp(prefix="amdgpu-demo-")
+    if not path_is_too_long(os.path.join(folder, "device-plugins")):
+        return folder
+    os.rmdir(folder)
+    return tempfile.mkdtemp(prefix="amdgpu-demo-", dir="/tmp")  # a socket's path has 107 bytes at most
+
+
+async def _play(config: Config, shape: Shape, story: _Story, folder: str) -> int:
+    story_task = asyncio.create_task(_tell(config, shape, story, folder), name="story")
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, story_task.cancel)
+    try:
+        await story_task
+    except asyncio.CancelledError:
+        print("\nStopped. Nothing is left behind.")
+    return 0
+
+
+async def _tell(config: Config, shape: Shape, story: _Story, folder: str) -> None:
+    await story.step(f"A node with {shape.count} GPU{'s' * (shape.count > 1)} of shape {shape.name}")
+    node = SimulatedNode.create(folder, shape)
+    story.say(f"simulated, in the kernel's own layout: {node.root}")
+    plugins = os.path.join(folder, "device-plugins")
+    async with SimulatedKubelet(plugins) as kubelet:
+        story.say(f"and a simulated kubelet: {os.path.join(plugins, 'kubelet.sock')}")
+        own = replace(config, device_plugins_dir=plugins, health_interval_seconds=_HEALTH_INTERVAL_SECONDS)
+        await story.step("The daemon starts")
+        began = time.monotonic()
+        async with _running(own, node) as running:
+            stage = _Stage(story, node, kubelet, running)
+            await _show_registration(stage, began)
+            pod = await _show_allocation(stage)
+            await _show_failure(stage, pod)
+            await _show_restart(stage, pod)
+        await story.step("The daemon ends")
+        left = [name for name in os.listdir(plugins) if name.startswith("amdgpu-plugin-")]
+        story.say("its sockets are gone" if not left else f"left behind: {', '.join(left)}")
+    story.say("")
+    story.say("That was everything but the hardware. On a node: amdgpu-plugin discover, amdgpu-plugin run")
+
+
+@contextlib.asynccontextmanager
+async def _running(config: Config, node: SimulatedNode) -> AsyncIterator[daemon.Daemon]:
+    """The daemon while the block runs; a fault of the daemon ends the block."""
+    built = await daemon.build(
+        config, sysfs=DirectorySysfs(node.root), lanes=Lanes(), names=product_names(), simulated=True
+    )
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_must_end_well(built.run(stop)), name="daemon")
+        yield built
+        stop.set()
+
+
+async def _must_end_well(running: Awaitable[int]) -> None:
+    if status := await running:
+        raise TimeoutError(f"the daemon ended with {status}")
+
+
+async def _show_registration(stage: _Stage, began: float) -> None:
+    state = stage.daemon.node.value
+    for resource in state.resources:
+        devices = state.devices_of(resource)
+        await stage.kubelet.sees(resource, healthy=len(devices))
+        milliseconds = (time.monotonic() - began) * 1000
+        stage.story.say(
+            f"{resource}: {len(devices)} devices, with the kubelet {milliseconds:.0f} ms after the start"
+        )
+    stage.story.say("")
+    stage.story.say(_shortened(as_table(state.inventory).splitlines()))
+
+
+def _shortened(lines: Sequence[str], most: int = 14) -> str:
+    more = len(lines) - most
+    return "\n".join(
+        (*lines[:most], f"… and {more} lines more: amdgpu-plugin discover") if more > 0 else lines
+    )
+
+
+async def _show_allocation(stage: _Stage) -> Allocation:
+    state = stage.daemon.node.value
+    resource = state.resources[0]
+    size = min(_POD_SIZE, len(state.devices_of(resource)))
+    await stage.story.step(f"A pod asks for {size} × {resource}")
+    pod = await stage.kubelet.allocate(resource, size, pod="train")
+    stage.story.say(f"given  {', '.join(pod.device_ids)}")
+    stage.story.say(f"why    {_why(pod.device_ids, state.inventory)}")
+    stage.story.say(f"nodes  {', '.join(spec.container_path for spec in pod.response.devices)}")
+    for name, value in sorted(pod.response.envs.items()):
+        stage.story.say(f"env    {name}={value}")
+    return pod
+
+
+def _why(device_ids: Sequence[str], inventory: Inventory) -> str:
+    gpus = {device.id: gpu for gpu in inventory.gpus for device in gpu.devices}
+    addresses = sorted({gpus[device_id].pci_address for device_id in device_ids})
+    if len(addresses) == 1:
+        return "one GPU" if len(device_ids) == 1 else f"partitions of one GPU, {addresses[0]}"
+    kinds = {(link.a, link.b): link for link in inventory.links}
+    links = [kinds.get(pair) for pair in combinations(addresses, 2)]
+    told = sorted(
+        {"no known link" if link is None else f"{link.kind} weight {link.weight}" for link in links}
+    )
+    numa = sorted({str(gpus[device_id].numa_node) for device_id in device_ids})
+    return f"nearest to each other: {', '.join(told)}; NUMA node {', '.join(numa)}"
+
+
+async def _show_failure(stage: _Stage, pod: Allocation) -> None:
+    victim = _victim(stage.daemon.node.value.devices, pod)
+    address = victim.gpu.pci_address
+    await stage.story.step(f"The driver loses {address}")
+    await _timed(stage, lambda: stage.node.unbind(address), stage.kubelet.sees_unhealthy(victim.id))
+    listed = next(listed for listed in stage.daemon.node.value.devices if listed.id == victim.id)
+    stage.story.say(f"{listed.id} is Unhealthy: {listed.verdict}")
+    resource = victim.device.resource
+    stage.story.say(
+        f"allocatable {resource}: {stage.kubelet.allocatable(resource)} of {stage.kubelet.capacity(resource)}"
+    )
+    await stage.story.step("The driver binds it again")
+    await _timed(stage, lambda: stage.node.bind(address), stage.kubelet.sees_healthy(victim.id))
+    stage.story.say(
+        f"allocatable {resource}: {stage.kubelet.allocatable(resource)} of {stage.kubelet.capacity(resource)}"
+    )
+
+
+def _victim(devices: Sequence[ListedDevice], pod: Allocation) -> ListedDevice:
+    """A device that nobody holds, if there is one."""
+    return next((listed for listed in reversed(devices) if listed.id not in pod.device_ids), devices[-1])
+
+
+async def _timed(stage: _Stage, act: Callable[[], object], seen: Awaitable[None]) -> None:
+    began = time.monotonic()
+    act()
+    await seen
+    stage.story.say(f"the kubelet knows {(time.monotonic() - began) * 1000:.0f} ms later")
+
+
+async def _show_restart(stage: _Stage, pod: Allocation) -> None:
+    await stage.story.step("The kubelet restarts")
+    state = stage.daemon.node.value
+    began = time.monotonic()
+    await stage.kubelet.restart()
+    for resource in state.resources:
+        await stage.kubelet.sees(resource, healthy=len(state.devices_of(resource)))
+    stage.story.say(f"registered again {(time.monotonic() - began) * 1000:.0f} ms after it was killed")
+    again = await stage.kubelet.allocate(pod.resource, len(pod.device_ids), pod=pod.pod)
+    kept = "still holds" if again.device_ids == pod.device_ids else "now holds"
+    stage.story.say(f"the pod {kept} {', '.join(again.device_ids)}")

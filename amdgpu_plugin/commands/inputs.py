@@ -1,0 +1,60 @@
+"""What a verb looks at: this machine's sysfs, a directory or capture file, or a simulated node."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from amdgpu_plugin.capture_file import CaptureError, load_capture
+from amdgpu_plugin.config import Config, ConfigError
+from amdgpu_plugin.product_names import ProductNames
+from amdgpu_plugin.simulation.node import SimulatedNode
+from amdgpu_plugin.simulation.shapes import ShapeError, parse_shape
+from amdgpu_plugin.sysfs import DirectorySysfs, Sysfs
+
+AMDGPU_IDS = "/usr/share/libdrm/amdgpu.ids"
+PCI_IDS = "/usr/share/misc/pci.ids"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInput:
+    """A sysfs to read, and the simulated node behind it, if it is one."""
+
+    sysfs: Sysfs
+    simulated: SimulatedNode | None
+
+
+@contextlib.contextmanager
+def node_input(config: Config) -> Iterator[NodeInput]:
+    """ConfigError where the root is missing, the capture cannot be used, or the shape is unknown."""
+    if config.simulate is None:
+        yield NodeInput(open_sysfs(config.sysfs_root), None)
+        return
+    try:
+        shape = parse_shape(config.simulate)
+    except ShapeError as error:
+        raise ConfigError(str(error), where="--simulate") from error
+    with tempfile.TemporaryDirectory(prefix="amdgpu-plugin-") as directory:
+        node = SimulatedNode.create(directory, shape)
+        yield NodeInput(DirectorySysfs(node.root), node)
+
+
+def open_sysfs(root: str) -> Sysfs:
+    """The sysfs at a directory, or in a capture file."""
+    if os.path.isdir(root):
+        return DirectorySysfs(root)
+    try:
+        return load_capture(root)
+    except CaptureError as error:
+        raise ConfigError(str(error), where=f"--sysfs-root {root}") from error
+    except FileNotFoundError as error:
+        hint = "give a directory laid out like /sys, or a file made by `amdgpu-plugin capture`"
+        raise ConfigError("does not exist", where=f"--sysfs-root {root}", hint=hint) from error
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=f"--sysfs-root {root}") from error
+
+
+def product_names() -> ProductNames:
+    """Names from Debian's libdrm-common and pci.ids, where they are installed."""
+    return ProductNames(amdgpu_ids=AMDGPU_IDS, pci_ids=PCI_IDS)

@@ -1,0 +1,68 @@
+"""`topology`: how this node's GPUs are connected, as a matrix."""
+
+import argparse
+from collections.abc import Iterator
+
+from amdgpu_plugin.commands.look import inventory_of
+from amdgpu_plugin.commands.tables import columns
+from amdgpu_plugin.config import Config
+from amdgpu_plugin.discovery.inventory import Gpu, Inventory, Link
+
+_LEGEND = (
+    "XGMI, PCIE: the kind of link, with KFD's weight (lower is nearer) and bandwidth in GB/s where known;",
+    "none: KFD tells of no link; partitions of one GPU share its row.",
+)
+
+
+def run(config: Config, args: argparse.Namespace) -> int:  # noqa: ARG001 - every verb has this shape
+    """0: it could look."""
+    print(as_text(inventory_of(config)))
+    return 0
+
+
+def as_text(inventory: Inventory) -> str:
+    """The matrix, and who is where."""
+    if not inventory.gpus:
+        return "No GPU."
+    return "\n".join(_lines(inventory))
+
+
+def _lines(inventory: Inventory) -> Iterator[str]:
+    links = {(link.a, link.b): link for link in inventory.links}
+    gpus = inventory.gpus
+    names = [f"GPU{number}" for number in range(len(gpus))]
+    yield from columns(
+        [
+            ("", *names),
+            *((name, *(_cell(links, a, b) for b in gpus)) for name, a in zip(names, gpus, strict=True)),
+        ]
+    )
+    yield ""
+    header = ("", "ADDRESS", "PRODUCT", "NUMA", "HIVE", "DEVICES")
+    yield from columns([header, *(_about(name, gpu) for name, gpu in zip(names, gpus, strict=True))])
+    yield ""
+    yield from _LEGEND
+
+
+def _cell(links: dict[tuple[str, str], Link], a: Gpu, b: Gpu) -> str:
+    if a is b and len(a.devices) <= 1:
+        return "-"
+    link = links.get((a.pci_address, b.pci_address)) or links.get((b.pci_address, a.pci_address))
+    if link is None:
+        return "none"
+    return " ".join(
+        filter(
+            None,
+            (
+                link.kind.upper(),
+                None if link.weight is None else str(link.weight),
+                None if link.bandwidth_mb_s is None else f"({link.bandwidth_mb_s / 1000:g})",
+            ),
+        )
+    )
+
+
+def _about(name: str, gpu: Gpu) -> tuple[str, ...]:
+    numa = "-" if gpu.numa_node is None else str(gpu.numa_node)
+    product = gpu.product or gpu.pci_id or "-"
+    return (name, gpu.pci_address, product, numa, gpu.xgmi_hive or "-", str(len(gpu.devices)))

@@ -1,0 +1,151 @@
+"""The one table of options: flags, variables, YAML keys, defaults and help all come out of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from amdgpu_plugin.config import nested
+from amdgpu_plugin.config.kinds import ADDRESS, PATH, SHAPE, SWITCH, Kind, seconds, whole, word
+
+VARIABLE_PREFIX = "AMDGPU_PLUGIN_"
+NO_EFFECT = "(accepted; has no effect in this version)"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One row. `name` is the flag's, None when the option has only a YAML key; `key` has dots.
+
+    `default` is written as in YAML; None is unset. `effective` is False while what it steers is not built.
+    """
+
+    field: str
+    name: str | None
+    key: str | None
+    kind: Kind
+    default: object
+    help: str
+    effective: bool = True
+
+    @property
+    def flag(self) -> str | None:
+        """As typed: `--health-interval`."""
+        return None if self.name is None else f"--{self.name}"
+
+    @property
+    def variable(self) -> str | None:
+        """In the environment: `AMDGPU_PLUGIN_HEALTH_INTERVAL`."""
+        return None if self.name is None else VARIABLE_PREFIX + self.name.upper().replace("-", "_")
+
+    @property
+    def default_value(self) -> Any:
+        """As Config holds it."""
+        return None if self.default is None else self.kind.check(self.default)
+
+    @property
+    def shown_default(self) -> str:
+        """For people, as in YAML."""
+        if self.default is None or isinstance(self.default, bool):
+            return {None: "unset", True: "true", False: "false"}[self.default]
+        return str(self.default)
+
+    @property
+    def described(self) -> str:
+        """What it does, and whether it does it yet."""
+        return self.help if self.effective else f"{self.help} {NO_EFFECT}"
+
+
+LATER = False
+
+# fmt: off
+GROUPS: Mapping[str, tuple[Option, ...]] = MappingProxyType({
+    "Input": (
+        Option("config", "config", None, PATH, None,
+               "YAML file with options; flags and variables win over it"),
+        Option("sysfs_root", "sysfs-root", "sysfs_root", PATH, "/sys",
+               "where sysfs is: a directory, or a file written by `capture`"),
+        Option("dev_root", "dev-root", "dev_root", PATH, None,
+               "where the host's /dev can be seen; unset: nodes are not looked at", LATER),
+        Option("simulate", "simulate", "simulate", SHAPE, None,
+               "a simulated node instead of this machine's sysfs, as in mi300x, mi300x:4, mi300x-cpx"),
+        Option("simulate_anyway", "simulate-anyway", "simulate_anyway", SWITCH, False,
+               "simulate even where amdgpu has bound GPUs"),
+    ),
+    "Kubelet": (
+        Option("device_plugins_dir", "device-plugins-dir", "device_plugins_dir", PATH,
+               "/var/lib/kubelet/device-plugins",
+               "directory of kubelet.sock; does not move with the kubelet's root directory"),
+        Option("pod_resources_dir", "pod-resources-dir", "pod_resources_dir", PATH,
+               "/var/lib/kubelet/pod-resources",
+               "directory of the pod-resources socket, below the kubelet's root directory", LATER),
+        Option("state_dir", "state-dir", "state_dir", PATH, "/run/amdgpu-plugin",
+               "what is remembered until the next boot, and the control socket; made when missing", LATER),
+    ),
+    "Resources": (
+        Option("resource_naming", "resource-naming", "resource_naming", word("single", "mixed"), "single",
+               "single: all is amd.com/gpu; mixed: amd.com/<compute>_<memory>, as in amd.com/cpx_nps4"),
+        Option("replicas", "replicas", "sharing.replicas", whole(1, 1000), 1,
+               "how many containers may share one device", LATER),
+        Option("sharing_rename", None, "sharing.rename", SWITCH, False,
+               "serve shared devices as <resource>.shared", LATER),
+        Option("sharing_strict", None, "sharing.strict", SWITCH, False,
+               "refuse two replicas of one device in one container, instead of warning", LATER),
+        Option("sharing_spread", None, "sharing.spread", word("distinct", "packed"), "distinct",
+               "distinct: prefer the least shared devices; packed: the most shared", LATER),
+        Option("devices_include", None, "devices.include", nested.INCLUDED, "all", "GPUs to offer", LATER),
+        Option("devices_exclude", None, "devices.exclude", nested.EXCLUDED, [],
+               "GPUs to leave out, also of those included", LATER),
+        Option("devices_integrated", None, "devices.integrated", word("auto", "always", "never"), "auto",
+               "offer APUs; auto: unless discrete cards are beside them", LATER),
+        Option("devices_expect", None, "devices.expect", whole(0, 1024), None,
+               "how many GPUs this node should have", LATER),
+        Option("retire_after_seconds", "retire-after", "retire_after", seconds(0, 86400), 600,
+               "how long IDs of an earlier partition mode stay listed, unhealthy", LATER),
+    ),
+    "What containers get": (
+        Option("allocate_card_nodes", None, "allocate.card_nodes", SWITCH, False,
+               "/dev/dri/card<N> as well", LATER),
+        Option("allocate_extra_devices", None, "allocate.extra_devices", nested.DEVICES, [],
+               "device nodes given along with any GPU", LATER),
+        Option("allocate_mounts", None, "allocate.mounts", nested.MOUNTS, [],
+               "host paths mounted along with any GPU", LATER),
+        Option("allocate_env", None, "allocate.env", nested.ENV, {},
+               "variables set along with any GPU", LATER),
+    ),
+    "Health": (
+        Option("health_mode", "health-mode", "health.mode", word("enforce", "observe"), "enforce",
+               "observe: only DriverUnbound and DeviceLost reach the kubelet; all is logged and exported",
+               LATER),
+        Option("health_interval_seconds", "health-interval", "health.interval", seconds(1, 3600), 30,
+               "time between probes; whether GPUs are still there is looked at five times as often, "
+               "and at least every 5 s"),
+        Option("health_recovery_hold_seconds", "health-recovery-hold", "health.recovery_hold",
+               seconds(0, 86400), 60,
+               "how long a condition stays cleared before the device is healthy again", LATER),
+        Option("health_read_deadline_seconds", "health-read-deadline", "health.read_deadline",
+               seconds(1, 300), 20,
+               "time without an answer before a read counts as hung; may exceed the interval"),
+        Option("health_conditions", None, "health.conditions", nested.CONDITION_SETTINGS, {},
+               "what single conditions do", LATER),
+    ),
+    "Metrics, status page, Kubernetes": (
+        Option("http_address", "http-address", "http.address", ADDRESS, ":9400",
+               "where metrics, probes and status page are served; without ADDRESS on all, IPv4 and IPv6",
+               LATER),
+        Option("http_status_page", None, "http.status_page", SWITCH, True,
+               "serve the status page at /", LATER),
+        Option("kubernetes_events", None, "kubernetes.events", SWITCH, False,
+               "tell changes of health as Kubernetes Events", LATER),
+        Option("kubernetes_node_condition", None, "kubernetes.node_condition", SWITCH, False,
+               "keep the node condition AMDGPUUnhealthy", LATER),
+    ),
+    "Logging": (
+        Option("log_level", "log-level", "log_level", word("debug", "info", "warning", "error"), "info",
+               "the least that is logged, to stderr"),
+        Option("log_format", "log-format", "log_format", word("text", "json"), "text",
+               "one line of text or one JSON object per record"),
+    ),
+})
+# fmt: on
+
+OPTIONS = tuple(option for group in GROUPS.values() for option in group)

@@ -1,0 +1,128 @@
+"""The daemon's wiring: build, start, wait, stop.
+
+The core is discovery, health and the kubelet's face: the first of them to fail ends the process.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
+
+from amdgpu_plugin.config import Config
+from amdgpu_plugin.discovery import Scanner
+from amdgpu_plugin.health.monitor import Monitor
+from amdgpu_plugin.kubelet.plugin import DirectoryLostError, KubeletFace
+from amdgpu_plugin.lanes import Lanes
+from amdgpu_plugin.node import Latest, NodeState
+from amdgpu_plugin.product_names import ProductNames
+from amdgpu_plugin.sysfs import Sysfs
+
+log = logging.getLogger(__name__)
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+EXIT_OK, EXIT_FAULT = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """The parts of a running daemon. `node` and `kubelet` are there for those who watch it."""
+
+    monitor: Monitor
+    kubelet: KubeletFace
+    node: Latest[NodeState]
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Until `stop` is set or a part fails; sockets are gone before the exit status is returned."""
+        status = EXIT_OK
+        try:
+            async with asyncio.TaskGroup() as core:
+                tasks = [
+                    core.create_task(_never_returns(self.monitor.run(self.node)), name="monitor"),
+                    core.create_task(_never_returns(self.kubelet.run()), name="kubelet"),
+                ]
+                await stop.wait()
+                for task in tasks:
+                    task.cancel()
+        except* DirectoryLostError as lost:
+            log.error("cannot go on here: %s", lost.exceptions[0])  # noqa: TRY400 - no fault of ours to trace
+            status = EXIT_FAULT
+        except* Exception as faults:
+            for fault in faults.exceptions:
+                log.critical("a fault of ours ends the daemon", exc_info=fault)
+            status = EXIT_FAULT
+        return status
+
+
+async def build(
+    config: Config, *, sysfs: Sysfs, lanes: Lanes, names: ProductNames, simulated: bool
+) -> Daemon:
+    """The daemon after its first scan: what answered in time is in NodeState."""
+    monitor = Monitor(
+        sysfs=sysfs,
+        lanes=lanes,
+        scanner=Scanner(sysfs, lanes, names),
+        naming=config.resource_naming,
+        period_seconds=config.presence_period_seconds,
+        read_deadline_seconds=config.health_read_deadline_seconds,
+        clock=time.monotonic,
+        wall_clock=time.time,
+    )
+    state = await monitor.first_state()
+    _say_what_was_found(state)
+    node = Latest(state)
+    return Daemon(monitor, KubeletFace(config.device_plugins_dir, node, simulated=simulated), node)
+
+
+async def run(config: Config, *, sysfs: Sysfs, names: ProductNames, simulated: bool) -> int:
+    """The exit status after SIGTERM, SIGINT or SIGQUIT, or after a fault."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, _stop, stop, number)
+    lanes = Lanes()
+    daemon = await build(config, sysfs=sysfs, lanes=lanes, names=names, simulated=simulated)
+    status = await daemon.run(stop)
+    log.info("stopped", extra={"fields": {"status": status}})
+    leave_if_stuck(lanes.stuck, status)
+    return status
+
+
+def leave_if_stuck(stuck: Iterable[str], status: int) -> None:
+    """Nobody can end a read that is stuck in the kernel: leave without waiting for anything."""
+    if names := ", ".join(stuck):
+        log.warning("leaving with reads that never returned", extra={"fields": {"lanes": names}})
+        logging.shutdown()
+        os._exit(status)
+
+
+def _stop(stop: asyncio.Event, number: signal.Signals) -> None:
+    log.info("stopping", extra={"fields": {"signal": number.name}})
+    stop.set()
+
+
+async def _never_returns(part: Coroutine[None, None, None]) -> None:
+    await part
+    raise RuntimeError("a part that runs for ever has returned")
+
+
+def _say_what_was_found(state: NodeState) -> None:
+    for resource in state.resources:
+        fields = {"resource": resource, "devices": len(state.devices_of(resource))}
+        log.info("found", extra={"fields": fields})
+    if not state.devices:
+        log.warning(
+            "no GPU to serve: waiting for one", extra={"fields": {"skipped": len(state.inventory.skipped)}}
+        )
+    if len(state.resources) > 1:
+        log.warning(
+            "partition styles differ on this node: partitions go by names of their own",
+            extra={"fields": {"resources": ",".join(state.resources)}},
+        )
+    if state.inventory.driver.kfd == "denied":
+        log.warning(
+            "KFD may not be read: partitions are served only where provable without it",
+            extra={"fields": {"kfd": "denied"}},
+        )

@@ -1,0 +1,152 @@
+"""What was read from DRM, PCI and KFD, put together into one Inventory. Pure.
+
+Nothing found wrong in one GPU hides another: what cannot be told is left out with its reason.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from amdgpu_plugin.discovery.drm import DrmMinors
+from amdgpu_plugin.discovery.inventory import ComputeDevice, Driver, Gpu, Inventory, Skipped, address_order
+from amdgpu_plugin.discovery.kfd import KfdNode, KfdTopology, node_path
+from amdgpu_plugin.discovery.links import link_graph
+from amdgpu_plugin.discovery.partitions import Unproven, whole_or_partitions
+from amdgpu_plugin.discovery.pci import PciGpu
+from amdgpu_plugin.product_names import ProductNames
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """All that one look at a node's sysfs gave."""
+
+    driver_version: str | None
+    gpus: tuple[PciGpu, ...]
+    drm: DrmMinors
+    kfd: KfdTopology
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Owned:
+    """KFD nodes by the address of the GPU they are proven to belong to, and those that are not."""
+
+    by_address: Mapping[str, tuple[KfdNode, ...]]
+    contested_minors: frozenset[int]
+    hung: frozenset[str]
+    skipped: tuple[Skipped, ...]
+
+
+def build(scan: Scan, names: ProductNames) -> Inventory:
+    """The inventory; its devices' resources are still unnamed (`naming.name_resources`)."""
+    owned = _own(scan)
+    gpus: list[Gpu] = []
+    skipped = [*scan.skipped, *scan.drm.skipped, *scan.kfd.skipped, *owned.skipped]
+    for pci in sorted(scan.gpus, key=lambda gpu: address_order(gpu.address)):
+        skipped += pci.skipped
+        nodes = owned.by_address.get(pci.address, ())
+        devices = _devices(pci, scan, owned)
+        if isinstance(devices, Unproven):
+            skipped.append(Skipped(pci.path, devices.reason))
+            devices = ()
+        gpus.append(
+            Gpu(
+                pci_address=pci.address,
+                product=pci.product or _name(pci, names),
+                pci_id=pci.pci_id,
+                unique_id=pci.unique_id
+                or _first(f"{node.unique_id:016x}" for node in nodes if node.unique_id),
+                numa_node=pci.numa_node,
+                vram_bytes=pci.vram_bytes if pci.vram_bytes is not None else _vram(nodes),
+                compute_partition=pci.compute_partition if isinstance(pci.compute_partition, str) else None,
+                memory_partition=pci.memory_partition,
+                xgmi_hive=_first(str(node.hive_id) for node in nodes if node.hive_id) or pci.xgmi_hive,
+                devices=devices,
+            )
+        )
+    for node in scan.kfd.nodes:
+        skipped += node.skipped
+    return Inventory(
+        driver=Driver("amdgpu", scan.driver_version, scan.kfd.access),
+        gpus=tuple(gpus),
+        links=link_graph(tuple(gpus), owned.by_address),
+        skipped=tuple(sorted(set(skipped))),
+    )
+
+
+def _devices(gpu: PciGpu, scan: Scan, owned: _Owned) -> tuple[ComputeDevice, ...] | Unproven:
+    nodes = owned.by_address.get(gpu.address, ())
+    own = scan.drm.of(gpu.path, "render")
+    if own is not None and own.number in owned.contested_minors and not nodes:
+        return Unproven(f"several KFD nodes claim {own.name}")
+    if not nodes and gpu.address in owned.hung:
+        return Unproven(f"no answer from KFD node {', '.join(map(str, scan.kfd.hung))}")
+    return whole_or_partitions(gpu, scan.drm, nodes, kfd_complete=scan.kfd.complete)
+
+
+def _own(scan: Scan) -> _Owned:
+    claims = Counter(node.render_minor for node in scan.kfd.nodes)
+    contested = frozenset(minor for minor, count in claims.items() if count > 1)
+    by_address: defaultdict[str, list[KfdNode]] = defaultdict(list)
+    skipped: list[Skipped] = []
+    for node in scan.kfd.nodes:
+        if node.render_minor in contested:
+            others = [other.number for other in scan.kfd.nodes if other.render_minor == node.render_minor]
+            owner: str | Unproven = Unproven(
+                f"nodes {', '.join(map(str, others))} all claim renderD{node.render_minor}"
+            )
+        else:
+            owner = _owner(node, scan)
+        if isinstance(owner, Unproven):
+            skipped.append(Skipped(node_path(node.number), owner.reason))
+        else:
+            by_address[owner].append(node)
+    owned = {address: tuple(nodes) for address, nodes in by_address.items()}
+    return _Owned(owned, contested, _hung(scan, frozenset(owned)), tuple(skipped))
+
+
+def _hung(scan: Scan, owning: frozenset[str]) -> frozenset[str]:
+    """GPUs whose KFD node must be among those that hang, as no other has one missing."""
+    without = frozenset(gpu.address for gpu in scan.gpus) - owning
+    return without if len(without) <= len(scan.kfd.hung) else frozenset()
+
+
+def _owner(node: KfdNode, scan: Scan) -> str | Unproven:
+    """The address of the GPU a KFD node belongs to: by its render minor, and by its location where told."""
+    minor = next((m for m in scan.drm.minors if m.kind == "render" and m.number == node.render_minor), None)
+    if minor is None:
+        return Unproven(f"its render node renderD{node.render_minor} does not exist")
+    located = [gpu for gpu in scan.gpus if _is_located_at(gpu, node)]
+    if not minor.is_xcp:
+        gpu = next((gpu for gpu in scan.gpus if gpu.path == minor.device), None)
+        if gpu is None:
+            return Unproven(f"{minor.name} belongs to no usable GPU")
+        if node.domain is not None and gpu not in located:
+            return Unproven(f"it claims {minor.name} of {gpu.address}, but its location is another device's")
+        return gpu.address
+    if len(located) > 1:
+        # Virtual functions share bus and device; a partition's parent is then function 0.
+        located = [gpu for gpu in located if gpu.address.endswith(".0")]
+    return located[0].address if len(located) == 1 else Unproven("no usable GPU at its location")
+
+
+def _is_located_at(gpu: PciGpu, node: KfdNode) -> bool:
+    domain, bus, device, _ = address_order(gpu.address)
+    return (node.domain or 0, node.location_id >> 8 & 0xFF, node.location_id >> 3 & 0x1F) == (
+        domain,
+        bus,
+        device,
+    )
+
+
+def _name(gpu: PciGpu, names: ProductNames) -> str | None:
+    return None if gpu.device_id is None else names.name(gpu.device_id, gpu.revision, gpu.subsystem)
+
+
+def _vram(nodes: tuple[KfdNode, ...]) -> int | None:
+    sizes = [node.vram_bytes for node in nodes if node.vram_bytes is not None]
+    return sum(sizes) if sizes and len(sizes) == len(nodes) else None
+
+
+def _first(values: Iterable[str]) -> str | None:
+    return next(iter(values), None)

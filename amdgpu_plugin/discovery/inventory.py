@@ -1,0 +1,87 @@
+"""What a node has: the values discovery returns. All immutable; None means not known, never 0 or -1."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+KfdAccess = Literal["readable", "denied", "absent"]
+LinkKind = Literal["xgmi", "pcie", "internal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """The amdgpu kernel module. `version` is None for in-tree builds, which have none."""
+
+    name: str
+    version: str | None
+    kfd: KfdAccess
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeDevice:
+    """What can be given to a container: a whole GPU, or one compute partition of it.
+
+    `id` is `0000:05:00.0`, or `0000:05:00.0-cpx3` for partition 3 in CPX mode. `render_node` and
+    `card_node` are names below /dev/dri. `kfd_node` is the node's number in KFD's topology.
+    """
+
+    id: str
+    resource: str
+    partition: int | None
+    render_node: str
+    card_node: str | None
+    kfd_node: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU bound to amdgpu, by its PCI function."""
+
+    pci_address: str
+    product: str | None
+    pci_id: str | None
+    unique_id: str | None
+    numa_node: int | None
+    vram_bytes: int | None
+    compute_partition: str | None
+    memory_partition: str | None
+    xgmi_hive: str | None
+    devices: tuple[ComputeDevice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The best connection of two GPUs (`a` < `b` by PCI address), or within one (`a` == `b`, internal).
+
+    `weight` is KFD's (15 per XGMI hop, 20 per PCIe hop, 13 inside a package); `bandwidth_mb_s` its
+    `max_bandwidth`.
+    """
+
+    a: str
+    b: str
+    kind: LinkKind
+    weight: int | None
+    bandwidth_mb_s: int | None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Skipped:
+    """A thing found and not used, wholly or in part: where in sysfs, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """A node's AMD GPUs at one moment: GPUs by PCI address, links by pair, skipped by path."""
+
+    driver: Driver
+    gpus: tuple[Gpu, ...]
+    links: tuple[Link, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def address_order(address: str) -> tuple[int, ...]:
+    """Sort key: domain, bus, device, function as numbers (domains may have more than four digits)."""
+    return tuple(int(part, 16) for part in re.split("[:.]", address))

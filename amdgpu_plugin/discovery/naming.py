@@ -1,0 +1,59 @@
+"""Under which resource each device is served. Pure.
+
+`single`: everything is amd.com/gpu, until partition styles differ on the node: then whole GPUs keep that
+name and partitions go by their own, so that no name ever stands for two sizes.
+`mixed`: every partitionable GPU goes by its partition style, as AMD's plugin names them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+from amdgpu_plugin.discovery.inventory import Gpu, Inventory
+
+Naming = Literal["single", "mixed"]
+
+NAMESPACE = "amd.com"
+WHOLE = f"{NAMESPACE}/gpu"
+
+
+def style_of(gpu: Gpu) -> str | None:
+    """`cpx_nps1` for a partitioned GPU, None for a whole one. Devices of one style are of one size."""
+    if gpu.compute_partition is None or gpu.compute_partition == "SPX":
+        return None
+    return _style(gpu)
+
+
+def name_resources(inventory: Inventory, naming: Naming, kept: Mapping[str, str] | None = None) -> Inventory:
+    """The inventory with every device's resource filled in.
+
+    `kept` holds names that styles got earlier (`names_of`): under `single` a style keeps its first name,
+    since an ID's resource is fixed while it is listed.
+    """
+    styles = {style_of(gpu) for gpu in inventory.gpus if gpu.devices}
+    uniform = len(styles) <= 1
+    kept = kept or {}
+
+    def resource(gpu: Gpu) -> str:
+        style = style_of(gpu)
+        if naming == "mixed":
+            return WHOLE if gpu.compute_partition is None else f"{NAMESPACE}/{_style(gpu)}"
+        if style is None:
+            return WHOLE
+        taken_by_others = any(name == WHOLE and other != style for other, name in kept.items())
+        return kept.get(style) or (WHOLE if uniform and not taken_by_others else f"{NAMESPACE}/{style}")
+
+    gpus = tuple(
+        replace(gpu, devices=tuple(replace(device, resource=resource(gpu)) for device in gpu.devices))
+        for gpu in inventory.gpus
+    )
+    return replace(inventory, gpus=gpus)
+
+
+def names_of(inventory: Inventory) -> dict[str, str]:
+    """The resource each style goes by; whole GPUs under the empty style."""
+    return {style_of(gpu) or "": gpu.devices[0].resource for gpu in inventory.gpus if gpu.devices}
+
+
+def _style(gpu: Gpu) -> str:
+    return "_".join(part.lower() for part in (gpu.compute_partition, gpu.memory_partition) if part)

@@ -1,0 +1,172 @@
+"""The loop that keeps NodeState true: looks at each listed GPU's presence, and scans when something moved.
+
+For now it looks by polling. It writes NodeState; nobody else does.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from amdgpu_plugin.discovery.inventory import Gpu, Inventory, Skipped
+from amdgpu_plugin.discovery.naming import Naming, name_resources, names_of
+from amdgpu_plugin.discovery.pci import FOREIGN
+from amdgpu_plugin.discovery.scan import Scanner
+from amdgpu_plugin.health import presence
+from amdgpu_plugin.health.presence import Presence
+from amdgpu_plugin.lanes import Hung, Lanes
+from amdgpu_plugin.node import Latest, ListedDevice, NodeState
+from amdgpu_plugin.sysfs import Names, Sysfs, Text
+
+log = logging.getLogger(__name__)
+
+FIRST_SCAN_SECONDS = 2.0
+"""The longest that registration waits for GPUs; who answers later joins the list."""
+SETTLE_SECONDS = 5.0
+"""For so long must a GPU's new partition mode be seen unchanged before its new IDs are listed."""
+_GENERATION = "class/kfd/kfd/topology/generation_id"
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What tells that a scan is due: cheap to read, and different whenever a GPU comes, goes or changes."""
+
+    bound: tuple[str, ...]
+    minors: tuple[str, ...]
+    generation: str | None
+    presences: Mapping[str, Presence]
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """IDs that are to replace others of the same GPU, and when they were first seen (loop time)."""
+
+    ids: tuple[str, ...]
+    seen_at: float
+
+
+@dataclass(slots=True)
+class Monitor:
+    """Publishes to `node`. `wall_clock` gives UNIX time, `clock` seconds that only rise."""
+
+    sysfs: Sysfs
+    lanes: Lanes
+    scanner: Scanner
+    naming: Naming
+    period_seconds: float
+    read_deadline_seconds: float
+    clock: Callable[[], float]
+    wall_clock: Callable[[], float]
+    _names: dict[str, str] = field(default_factory=dict)
+    _arrivals: dict[str, _Arrival] = field(default_factory=dict)
+    _said: frozenset[Skipped] = frozenset()
+
+    async def first_state(self) -> NodeState:
+        """The node as far as it answered within FIRST_SCAN_SECONDS."""
+        inventory = await self._scan()
+        return NodeState(inventory, ()).with_devices(
+            inventory, presence.judge((), inventory, {}, self.wall_clock())
+        )
+
+    async def run(self, node: Latest[NodeState]) -> None:
+        """For ever."""
+        before = await self._look(node.value)
+        while True:
+            await asyncio.sleep(self.period_seconds)
+            now = await self._look(node.value)
+            inventory = node.value.inventory
+            if now != before or self._unsettled(inventory):
+                inventory = await self._scan()
+            before = now
+            self._publish(node, inventory, now.presences)
+
+    def _publish(
+        self, node: Latest[NodeState], inventory: Inventory, presences: Mapping[str, Presence]
+    ) -> None:
+        state = node.value
+        settled = self._settled(inventory, state.devices)
+        named = name_resources(settled, self.naming, self._names)
+        self._names = names_of(named) | self._names
+        devices = presence.judge(state.devices, named, presences, self.wall_clock())
+        _log_transitions(state.devices, devices)
+        node.set(state.with_devices(named, devices))
+
+    async def _scan(self) -> Inventory:
+        deadline = min(FIRST_SCAN_SECONDS, self.read_deadline_seconds)
+        inventory = await self.scanner.scan(deadline=deadline)
+        named = name_resources(inventory, self.naming, self._names)
+        if not self._names:
+            self._names = names_of(named)
+        self._say_skipped(named)
+        return named
+
+    async def _look(self, state: NodeState) -> _Look:
+        addresses = {listed.gpu.pci_address for listed in state.devices}
+        asked = await asyncio.gather(*(self._presence(address) for address in sorted(addresses)))
+        wide = await self.lanes["node"].ask(self._node_wide, deadline=FIRST_SCAN_SECONDS)
+        bound, minors, generation = ((), (), None) if isinstance(wide, Hung) else wide
+        return _Look(bound, minors, generation, dict(asked))
+
+    async def _presence(self, address: str) -> tuple[str, Presence]:
+        job = partial(presence.look, self.sysfs, address)
+        answer = await self.lanes[f"gpu {address}"].ask(job, deadline=FIRST_SCAN_SECONDS)
+        return address, presence.NotSeen(str(answer)) if isinstance(answer, Hung) else answer
+
+    def _node_wide(self) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
+        bound, minors = self.sysfs.list("bus/pci/drivers/amdgpu"), self.sysfs.list("class/drm")
+        generation = self.sysfs.read(_GENERATION)
+        return (
+            bound.value if isinstance(bound, Names) else (),
+            minors.value if isinstance(minors, Names) else (),
+            generation.value if isinstance(generation, Text) else None,
+        )
+
+    def _unsettled(self, inventory: Inventory) -> bool:
+        """True while a lane owes an answer or new IDs wait: the next look may find what this one did not."""
+        return bool(self.lanes.stuck or self._arrivals) or any(not gpu.devices for gpu in inventory.gpus)
+
+    def _settled(self, inventory: Inventory, listed: tuple[ListedDevice, ...]) -> Inventory:
+        """The inventory without devices that replace others of their GPU and are too new to be sure of."""
+        gpus = tuple(
+            gpu if self._is_settled(gpu, listed) else replace(gpu, devices=()) for gpu in inventory.gpus
+        )
+        return replace(inventory, gpus=gpus)
+
+    def _is_settled(self, gpu: Gpu, listed: tuple[ListedDevice, ...]) -> bool:
+        ids = tuple(device.id for device in gpu.devices)
+        known = {earlier.id for earlier in listed if earlier.gpu.pci_address == gpu.pci_address}
+        if not known or known.issuperset(ids):
+            self._arrivals.pop(gpu.pci_address, None)
+            return True
+        arrival = self._arrivals.get(gpu.pci_address)
+        if arrival is None or arrival.ids != ids:
+            self._arrivals[gpu.pci_address] = arrival = _Arrival(ids, self.clock())
+        return self.clock() - arrival.seen_at >= SETTLE_SECONDS
+
+    def _say_skipped(self, inventory: Inventory) -> None:
+        new = frozenset(inventory.skipped) - self._said
+        for skipped in sorted(new):
+            level = logging.INFO if skipped.reason.startswith(FOREIGN) else logging.WARNING
+            log.log(level, "skipped", extra={"fields": {"path": skipped.path, "reason": skipped.reason}})
+        self._said = frozenset(inventory.skipped)
+
+
+def _log_transitions(before: tuple[ListedDevice, ...], after: tuple[ListedDevice, ...]) -> None:
+    earlier = {listed.id: listed for listed in before}
+    for listed in after:
+        was = earlier.get(listed.id)
+        if was is None:
+            log.info(
+                "device joined", extra={"fields": {"device": listed.id, "resource": listed.device.resource}}
+            )
+        elif listed.verdict != was.verdict:
+            _log_transition(listed)
+
+
+def _log_transition(listed: ListedDevice) -> None:
+    if listed.verdict is None:
+        log.info("device healthy", extra={"fields": {"device": listed.id}})
+        return
+    fields = {"device": listed.id, "condition": listed.verdict.condition, "detail": listed.verdict.detail}
+    log.warning("device unhealthy", extra={"fields": fields})

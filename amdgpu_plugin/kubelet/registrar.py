@@ -1,0 +1,251 @@
+"""One resource's life with the kubelet: serve, register, be listened to; and again whenever that ends.
+
+The kubelet removes every socket when it starts, never redials, and disconnects the newer of two clients when
+the older ends (up to 1.36). Hence: a socket name is used once; Register is called only while no ListAndWatch
+stream is live; a lost stream means registering again.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+import grpc
+
+from amdgpu_plugin.kubelet import sockets
+from amdgpu_plugin.kubelet.api import deviceplugin_pb2 as api
+from amdgpu_plugin.kubelet.api import deviceplugin_pb2_grpc as wire
+from amdgpu_plugin.kubelet.directory import KUBELET_SOCKET, DirectoryWatch, Identity, View, identity
+from amdgpu_plugin.kubelet.service import DevicePluginService, options
+from amdgpu_plugin.node import Latest
+
+log = logging.getLogger(__name__)
+
+REGISTER_SECONDS = 15.0
+"""Above the 10 s the kubelet takes inside Register to dial us back."""
+STREAM_SECONDS = 10.0
+"""From the end of Register to the first ListAndWatch."""
+SHORT_STREAM_SECONDS = 5.0
+"""A stream that ends sooner counts as lost right after registration."""
+REFUSED_LIMIT_SECONDS = 30.0
+LOST_LIMIT_SECONDS = 60.0
+NEIGHBOUR_SECONDS = 5.0
+"""Between two looks at whether another plugin still lives, if the directory does not tell."""
+
+
+class Phase(Enum):
+    """Where a registration stands."""
+
+    NO_DIRECTORY = "no device-plugins directory"
+    NOT_WRITABLE = "cannot serve in the device-plugins directory"
+    NO_KUBELET = "waiting for the kubelet"
+    CONFLICT = "waiting: another plugin serves this resource"
+    REFUSED = "not registered"
+    REGISTERED = "registered"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A phase, and what made it so."""
+
+    phase: Phase
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Waiting times that double, kept per kubelet: a new kubelet.sock starts afresh."""
+
+    limit_seconds: float
+    failures: int = 0
+    kubelet: Identity | None = None
+
+    def of(self, kubelet: Identity | None) -> "Backoff":
+        """Forget failures that another kubelet.sock made."""
+        if kubelet != self.kubelet:
+            self.kubelet, self.failures = kubelet, 0
+        return self
+
+    def failed(self) -> float:
+        """Seconds to wait after one more failure: 1, 2, 4 … up to the limit."""
+        self.failures += 1
+        return float(min(2.0 ** (self.failures - 1), self.limit_seconds))
+
+
+@dataclass(slots=True)
+class _Server:
+    grpc: grpc.aio.Server
+    name: str
+    identity: Identity | None
+
+
+@dataclass(slots=True)
+class Registrar:
+    """Keeps one resource registered while `run` runs. `status` is for people, metrics and readiness."""
+
+    service: DevicePluginService
+    watch: DirectoryWatch
+    names: sockets.SocketNames
+    clock: Callable[[], float]
+    status: Latest[Status] = field(default_factory=lambda: Latest(Status(Phase.NO_KUBELET)))
+    _server: _Server | None = None
+    _refused: Backoff = field(default_factory=lambda: Backoff(REFUSED_LIMIT_SECONDS))
+    _lost: Backoff = field(default_factory=lambda: Backoff(LOST_LIMIT_SECONDS))
+
+    async def run(self) -> None:
+        """For ever; when cancelled, the socket is gone before this returns."""
+        try:
+            while True:
+                await self._one_registration()
+        finally:
+            await self._stop_serving()
+
+    async def _one_registration(self) -> None:
+        view = self.watch.refresh()
+        if view.directory is None:
+            await self._wait(view, Status(Phase.NO_DIRECTORY, f"{self.watch.directory} is not there"))
+        elif view.kubelet is None:
+            await self._wait(view, Status(Phase.NO_KUBELET, f"{self._kubelet_path()} is not there"))
+        elif not await self._serving():
+            problem = f"{self.watch.directory} is not writable: mount it read-write"
+            await self._wait(view, Status(Phase.NOT_WRITABLE, problem), seconds=NEIGHBOUR_SECONDS)
+        # Looked at again with our own socket in it, so that of two that start at once one sees the other.
+        elif neighbour := await self._neighbour(view := self.watch.refresh()):
+            await self._wait(view, Status(Phase.CONFLICT, f"{neighbour} answers"), seconds=NEIGHBOUR_SECONDS)
+        elif view.kubelet is not None:
+            await self._register_and_follow(view.kubelet)
+
+    async def _register_and_follow(self, kubelet: Identity) -> None:
+        refusal = await self._register()
+        if refusal is None and not await self._stream_opens():
+            refusal = f"registered, but no ListAndWatch came within {STREAM_SECONDS:g} s"
+        if refusal is not None and self.service.streams.value == 0:
+            self._enter(Status(Phase.REFUSED, refusal))
+            await self._pause(self._refused.of(kubelet).failed(), kubelet)
+            return
+        self._refused.of(kubelet).failures = 0
+        opened = self.clock()
+        self._enter(Status(Phase.REGISTERED))
+        await self._stream_ends()
+        lasted = self.clock() - opened
+        self._enter(Status(Phase.REFUSED, "the ListAndWatch stream was lost"))
+        if lasted >= SHORT_STREAM_SECONDS:
+            self._lost.failures = 0
+        else:
+            await self._pause(self._lost.of(kubelet).failed(), kubelet)
+
+    async def _register(self) -> str | None:
+        """None when the kubelet accepted, else why not."""
+        assert self._server is not None
+        request = api.RegisterRequest(
+            version="v1beta1",
+            endpoint=self._server.name,
+            resource_name=self.service.resource,
+            options=options(),
+        )
+        # A channel of its own for each try: a channel that failed would sit out its own back-off.
+        async with grpc.aio.insecure_channel(f"unix:{self._kubelet_path()}") as channel:
+            try:
+                await wire.RegistrationStub(channel).Register(request, timeout=REGISTER_SECONDS)
+            except grpc.aio.AioRpcError as error:
+                return f"{error.code().name}: {error.details()}"
+        return None
+
+    async def _stream_opens(self) -> bool:
+        try:
+            async with asyncio.timeout(STREAM_SECONDS):
+                await self.service.streams.until_other_than(0)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _stream_ends(self) -> None:
+        while live := self.service.streams.value:
+            await self.service.streams.until_other_than(live)
+
+    async def _neighbour(self, view: View) -> str | None:
+        """The name of a live socket that must go first: another plugin's, or an earlier one of ours.
+
+        Sockets of ours at which nobody listens are deleted on the way.
+        """
+        assert self._server is not None
+        directory, own = self.watch.directory, sockets.age(self.watch.directory, self._server.name)
+        for name in view.sockets:
+            if sockets.is_of_this_product(name) and not self.names.is_own(name):
+                if sockets.remove_if_dead(directory, name):
+                    continue
+                other = sockets.age(directory, name)
+                comes_first = other is not None and own is not None and other < own
+            else:
+                comes_first = name == sockets.of_other_plugin(self.service.resource)
+            if comes_first and await sockets.answers(os.path.join(directory, name)):
+                return name
+        return None
+
+    async def _serving(self) -> bool:
+        """Serve on a socket that is still there; a socket the kubelet removed is replaced by a new one."""
+        if self._server is not None and identity(self._path(self._server.name)) == self._server.identity:
+            return True
+        await self._stop_serving()
+        if not os.access(self.watch.directory, os.W_OK | os.X_OK):
+            return False
+        name = self.names.next()
+        server = grpc.aio.server()
+        wire.add_DevicePluginServicer_to_server(self.service, server)
+        try:
+            server.add_insecure_port(f"unix:{self._path(name)}")
+            await server.start()
+        except RuntimeError:
+            return False
+        self._server = _Server(server, name, identity(self._path(name)))
+        return True
+
+    async def _stop_serving(self) -> None:
+        # stop() unlinks the path even when it is another's by now: names are never used twice.
+        server, self._server = self._server, None
+        if server is None:
+            return
+        await server.grpc.stop(grace=0)
+        # The handlers' cancellation arrives a few milliseconds after stop() has returned.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await self._stream_ends()
+
+    async def _wait(self, seen: View, status: Status, *, seconds: float | None = None) -> None:
+        """Until the directory looks different from what was seen, or some seconds have passed."""
+        self._enter(status)
+        try:
+            async with asyncio.timeout(seconds):
+                await self.watch.view.until_other_than(seen)
+        except TimeoutError:
+            return
+
+    async def _pause(self, seconds: float, kubelet: Identity) -> None:
+        """Back off, but not from a kubelet that is new."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self.watch.view.value.kubelet in {kubelet, None}:
+                    await self.watch.view.until_other_than(self.watch.view.value)
+        except TimeoutError:
+            return
+
+    def _enter(self, status: Status) -> None:
+        """Say a change of phase once."""
+        before = self.status.value
+        if status == before:
+            return
+        self.status.set(status)
+        if status.phase is before.phase and status.phase is not Phase.CONFLICT:
+            return
+        level = logging.INFO if status.phase in {Phase.REGISTERED, Phase.NO_KUBELET} else logging.WARNING
+        fields = {"resource": self.service.resource} | ({"detail": status.detail} if status.detail else {})
+        log.log(level, status.phase.value, extra={"fields": fields})
+
+    def _kubelet_path(self) -> str:
+        return os.path.join(self.watch.directory, KUBELET_SOCKET)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.watch.directory, name)

@@ -1,0 +1,116 @@
+"""Logging to stderr: one record, one line, whatever is in it.
+
+A record says what happened in a fixed sentence and the rest in fields, so that it can be searched for:
+
+    log.info("registered", extra={"fields": {"resource": "amd.com/gpu", "devices": 8}})
+
+    2026-01-31T12:00:00.000Z INFO registrar: registered resource=amd.com/gpu devices=8
+    {"time": "2026-01-31T12:00:00.000Z", "level": "info", "logger": "amdgpu_plugin.kubelet.registrar",
+     "message": "registered", "fields": {"resource": "amd.com/gpu", "devices": 8}}     (in one line)
+"""
+
+import json
+import logging
+import math
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Literal, TextIO
+
+PACKAGE = "amdgpu_plugin"
+
+_HANDLER = "amdgpu-plugin"
+
+
+def configure(level: str, log_format: Literal["text", "json"], stream: TextIO | None = None) -> None:
+    """Everything of ours from `level` (debug, info, warning, error) on, of libraries from warning on.
+
+    Goes to `stream`, by default what sys.stderr is now. Called again it takes the place of the first call.
+    """
+    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
+    handler.set_name(_HANDLER)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers = [*(other for other in root.handlers if other.get_name() != _HANDLER), handler]
+    root.setLevel(max(logging.WARNING, level_number(level)))
+    logging.getLogger(PACKAGE).setLevel(level_number(level))
+
+
+def level_number(level: str) -> int:
+    """What the logging module calls it."""
+    return logging.getLevelNamesMapping()[level.upper()]
+
+
+class TextFormatter(logging.Formatter):
+    """`TIME LEVEL where: message key=value …`; where is the logger's last part."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line. A traceback becomes the field `exception`, its line ends escaped."""
+        where = record.name.rpartition(".")[2]
+        fields = "".join(f" {_escaped(key)}={_text(value)}" for key, value in _fields(self, record).items())
+        return (
+            f"{_time(record)} {record.levelname} {_escaped(where)}: {_escaped(record.getMessage())}{fields}"
+        )
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object in ASCII. `fields` is there when the record has some."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line: time (RFC 3339, UTC), level, logger, message, fields."""
+        said: dict[str, object] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        fields = {key: _json_value(value) for key, value in _fields(self, record).items()}
+        # DEL is the one control character JSON lets stand.
+        return json.dumps(said | ({"fields": fields} if fields else {})).replace("\x7f", "\\u007f")
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, object]:
+    given = getattr(record, "fields", None)
+    fields = {str(key): value for key, value in given.items()} if isinstance(given, Mapping) else {}
+    if record.exc_info:
+        fields["exception"] = formatter.formatException(record.exc_info)
+    if record.stack_info:
+        fields["stack"] = record.stack_info
+    return fields
+
+
+def _text(value: object) -> str:
+    """A value as it stands in a line; quoted when it could be taken for more than one."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = ",".join(str(item) for item in value) if isinstance(value, list | tuple) else str(value)
+    if text and text.isprintable() and not set(text) & set(' "=\\'):
+        return text
+    return '"' + _escaped(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+
+
+def _json_value(value: object) -> object:
+    """JSON's own types stay what they are; everything else is said in words, NaN and infinity too."""
+    if isinstance(value, list | tuple):
+        return [_json_value(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _escaped(text: str) -> str:
+    """Without line ends, control characters, or what would turn the direction of writing."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else _escape(character) for character in text)
+
+
+def _escape(character: str) -> str:
+    short = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character)
+    number = ord(character)
+    return short or (f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}")  # noqa: PLR2004 - 4 digits

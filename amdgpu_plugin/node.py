@@ -1,0 +1,113 @@
+"""NodeState: everything this process knows of its node, in one immutable value, and its broadcast.
+
+Written by the health monitor alone; every face (kubelet, and later metrics and pages) reads it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from amdgpu_plugin.discovery.inventory import ComputeDevice, Gpu, Inventory
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why a device is not healthy. `since` is a UNIX time in seconds."""
+
+    condition: str
+    detail: str
+    since: float
+
+    def __str__(self) -> str:
+        """`DriverUnbound: no driver is bound`."""
+        return f"{self.condition}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDevice:
+    """A device as the kubelet is told of it. Once listed, it stays: gone or ill it turns unhealthy.
+
+    `device` and `gpu` are as last seen.
+    """
+
+    device: ComputeDevice
+    gpu: Gpu
+    verdict: Verdict | None = None
+
+    @property
+    def id(self) -> str:
+        """The device ID."""
+        return self.device.id
+
+    @property
+    def healthy(self) -> bool:
+        """What the kubelet is told."""
+        return self.verdict is None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """The node at one moment. `revision` counts changes of what the kubelet sees."""
+
+    inventory: Inventory
+    devices: tuple[ListedDevice, ...]
+    revision: int = 0
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """The resources that have devices, sorted."""
+        return tuple(sorted({listed.device.resource for listed in self.devices}))
+
+    def devices_of(self, resource: str) -> tuple[ListedDevice, ...]:
+        """The devices served under a resource, healthy or not."""
+        return tuple(listed for listed in self.devices if listed.device.resource == resource)
+
+    def with_devices(self, inventory: Inventory, devices: tuple[ListedDevice, ...]) -> "NodeState":
+        """The next state; the revision moves only if the kubelet would see a difference."""
+        changed = _seen_by_kubelet(devices) != _seen_by_kubelet(self.devices)
+        return replace(self, inventory=inventory, devices=devices, revision=self.revision + changed)
+
+
+def _seen_by_kubelet(devices: tuple[ListedDevice, ...]) -> tuple[tuple[object, ...], ...]:
+    return tuple(
+        (listed.id, listed.device.resource, listed.healthy, listed.gpu.numa_node) for listed in devices
+    )
+
+
+class Latest(Generic[T]):
+    """One value that many follow. Who is slow skips to the newest; nobody holds up the writer."""
+
+    def __init__(self, value: T) -> None:
+        """The first value counts as a change to whoever starts following."""
+        self._value = value
+        self._changed = asyncio.Event()
+
+    @property
+    def value(self) -> T:
+        """The newest value."""
+        return self._value
+
+    def set(self, value: T) -> None:
+        """Replace the value and wake all who follow; an equal value wakes nobody."""
+        if value == self._value:
+            return
+        self._value = value
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def follow(self) -> AsyncIterator[T]:
+        """The value now, then the newest after each change, for ever."""
+        while True:
+            changed, value = self._changed, self._value
+            yield value
+            if value is self._value:
+                await changed.wait()
+
+    async def until_other_than(self, seen: T) -> T:
+        """The newest value, once it differs from the one seen."""
+        while self._value == seen:
+            await self._changed.wait()
+        return self._value
