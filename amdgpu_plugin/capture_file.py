@@ -83,7 +83,8 @@ class Folder:
     refused: int | None = None
 
 
-Entry = Blob | Absent | Refused | Garbled | Link | Folder
+FileEntry = Blob | Absent | Refused | Garbled | Link
+Entry = FileEntry | Folder
 """What a path was seen to be: a link, a folder, or the answer its reading gave."""
 
 
@@ -347,7 +348,7 @@ class _Parser:
             raise CaptureError(f"{path} is there twice")
         self.entries[path] = self._entry(rest)
 
-    def _entry(self, rest: str) -> Entry:
+    def _entry(self, rest: str) -> FileEntry:
         if rest.startswith(" = "):
             return Blob(f"{rest[3:]}\n".encode())
         if rest == ":":
@@ -427,24 +428,24 @@ def _errno_answer(name: str) -> Absent | Refused | Garbled:
 
 def format_capture(capture: Capture, comments: Iterable[str] = ()) -> str:
     """The same text for the same capture, whatever the order it was made in."""
-    inside: dict[str, list[str]] = {}
-    for path in capture.entries:
-        if path:
-            inside.setdefault(path.rpartition("/")[0], []).append(path)
+    folders: dict[str, Folder] = {}
+    files: dict[str, dict[str, FileEntry]] = {}
+    for path, entry in capture.entries.items():
+        if isinstance(entry, Folder):
+            folders[path] = entry
+        else:
+            files.setdefault(path.rpartition("/")[0], {})[path.rpartition("/")[2]] = entry
+    told_by_what_is_in_them = {path.rpartition("/")[0] for path in folders if path} - files.keys()
     written: list[str] = []
     count = 0
-    folders = [path for path, entry in capture.entries.items() if isinstance(entry, Folder)]
     for folder in sorted(folders, key=_natural):
-        children = inside.get(folder, [])
-        files = [path for path in children if not isinstance(capture.entries[path], Folder)]
-        entry = capture.entries[folder]
-        assert isinstance(entry, Folder), "only folders were chosen"
-        if children and not files and entry.refused is None:
-            continue  # told by the folders in it
-        count += 1 + len(files)
-        written += ["", _header_line(folder, entry)]
-        for path in sorted(files, key=_natural):
-            written += _entry_lines(_name(path.rpartition("/")[2]), capture.entries[path])
+        if folder in told_by_what_is_in_them and folders[folder].refused is None:
+            continue
+        inside = files.get(folder, {})
+        count += 1 + len(inside)
+        written += ["", _header_line(folder, folders[folder])]
+        for name in sorted(inside, key=_natural):
+            written += _entry_lines(_name(name), inside[name])
     notes = [f"# {line}".rstrip() for comment in comments for line in comment.split("\n")]
     return "\n".join([_HEADER, *notes, *written, "", f"end {count}", ""])
 
@@ -472,7 +473,7 @@ def _errno_name(number: int) -> str:
     return errno.errorcode.get(number, str(number))
 
 
-def _entry_lines(name: str, entry: Entry) -> list[str]:
+def _entry_lines(name: str, entry: FileEntry) -> list[str]:
     match entry:
         case Blob(content):
             return _content_lines(name, content)
@@ -485,8 +486,6 @@ def _entry_lines(name: str, entry: Entry) -> list[str]:
         case Link(target):
             plain = _is_plain(target) and not target.startswith('"')
             return [f"{name} -> {target if plain else json.dumps(target)}"]
-        case Folder():
-            return []
 
 
 def _content_lines(name: str, content: bytes) -> list[str]:

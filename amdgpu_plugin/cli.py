@@ -156,6 +156,8 @@ exit status:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status. Answers go to stdout; help for who asked nothing, logs and errors to stderr."""
+    # gRPC's own notes on connections that come and go are no news; what matters is in our log.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         args = _parsed(_parser(), sys.argv[1:] if argv is None else argv)
     except SystemExit as end:  # argparse has said why
@@ -222,11 +224,11 @@ def _file_text(where: str, path: str) -> str:
 
 def _stdout_is_broken() -> bool:
     """True when the reader of stdout has gone; what is still to be written then goes nowhere."""
-    # Asked of the descriptor: Python forgets what it could not write, and a second flush succeeds.
+    # Asked of the descriptor: without a buffer nothing is left that a second flush could fail with.
     poll = select.poll()
     poll.register(_STDOUT, 0)
     broken = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
-    if broken:
+    if broken:  # with one, Python would flush and complain once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
     return broken
 
@@ -278,7 +280,7 @@ def _add_options(parser: argparse.ArgumentParser, flags: frozenset[str]) -> None
 
 def _add_option(group: argparse._ActionsContainer, option: Option) -> None:
     # The table checks values, whichever way they come: here they stay text. What is not given is left out.
-    flag, text = str(option.flag), _help(option).replace("%", "%%")
+    flag, text = str(option.flag), _help(option)
     if option.kind.metavar:
         metavar = option.kind.metavar
         group.add_argument(flag, dest=flag, metavar=metavar, default=argparse.SUPPRESS, help=text)

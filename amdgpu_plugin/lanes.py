@@ -56,10 +56,11 @@ class Lane:
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
-        if self._pending is not None and not self._pending.done():
-            await asyncio.wait([self._pending], timeout=deadline)
-            if not self._pending.done():
+        while self._pending is not None and not self._pending.done():
+            left = deadline - (loop.time() - started)
+            if left <= 0:
                 return Hung(round(loop.time() - self._asked_at, 1))
+            await asyncio.wait([self._pending], timeout=left)
         answer: asyncio.Future[T] = loop.create_future()
         answer.add_done_callback(_retrieve)
         self._pending = answer  # type: ignore[assignment]

@@ -65,8 +65,7 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         fields = {key: _json_value(value) for key, value in _fields(self, record).items()}
-        # DEL is the one control character JSON lets stand.
-        return json.dumps(said | ({"fields": fields} if fields else {})).replace("\x7f", "\\u007f")
+        return json.dumps(said | ({"fields": fields} if fields else {}))
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -6,7 +6,7 @@ Written by the health monitor alone; every face (kubelet, and later metrics and 
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from amdgpu_plugin.discovery.inventory import ComputeDevice, Gpu, Inventory
 
@@ -111,3 +111,13 @@ class Latest(Generic[T]):
         while self._value == seen:
             await self._changed.wait()
         return self._value
+
+
+async def any_change(*values: Latest[Any]) -> None:
+    """Until one of them is another than now."""
+    waits = [asyncio.create_task(value.until_other_than(value.value)) for value in values]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

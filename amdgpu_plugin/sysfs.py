@@ -175,15 +175,9 @@ class DirectorySysfs:
 
 
 def _read_to_end(descriptor: int) -> Blob | Garbled:
-    first = os.read(descriptor, READ_LIMIT + 1)
-    if len(first) > READ_LIMIT:
-        return Garbled(f"longer than {READ_LIMIT} bytes")
-    # The kernel gives a whole attribute in one read; files of other kinds may come in pieces.
-    parts = [first]
-    length = len(first)
-    while parts[-1] and length % _PAGE == 0:
-        parts.append(os.read(descriptor, READ_LIMIT + 1 - length))
-        length += len(parts[-1])
-        if length > READ_LIMIT:
-            return Garbled(f"longer than {READ_LIMIT} bytes")
-    return Blob(b"".join(parts))
+    # The kernel gives a text attribute in one read, and longer ones page by page.
+    content = part = os.read(descriptor, _PAGE)
+    while len(part) == _PAGE and len(content) <= READ_LIMIT:
+        part = os.read(descriptor, _PAGE)
+        content += part
+    return Garbled(f"longer than {READ_LIMIT} bytes") if len(content) > READ_LIMIT else Blob(content)

@@ -291,21 +291,23 @@ def test_a_broken_pipe_that_is_not_stdout_is_a_fault(verbs: Verbs) -> None:
 PRINTS_MUCH = """
 import sys, types
 module = types.ModuleType("amdgpu_plugin.commands.discover")
-module.run = lambda config, args: print("x" * int(sys.argv[1])) or 0
+module.run = lambda config, args: [print("x" * int(size)) for size in sys.argv[1:]] and 0
 sys.modules[module.__name__] = module
 from amdgpu_plugin.cli import main
 sys.exit(main(["discover"]))
 """
 
 
-@pytest.mark.parametrize("length", [10, 1_000_000])
-def test_a_reader_that_left_is_no_reason_to_complain(length: int) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("sizes", [["10"], ["1000000"], ["5000", "5000"]])
+def test_a_reader_that_left_is_no_reason_to_complain(sizes: list[str], unbuffered: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as stdout:
         ended = subprocess.run(
-            [sys.executable, "-c", PRINTS_MUCH, str(length)],
+            [sys.executable, "-c", PRINTS_MUCH, *sizes],
             cwd=REPOSITORY,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
             stdout=stdout,
             stderr=subprocess.PIPE,
             check=False,

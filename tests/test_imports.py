@@ -27,7 +27,10 @@ ROOMS: dict[str, frozenset[str]] = {
     "telemetry": frozenset({"sysfs", "lanes"}),
     "health": frozenset(),
     "health.policy": frozenset(),
-    "health.monitor": frozenset({"health", "discovery", "telemetry", "node"}),
+    # it lists devices anew from the earlier list, which is NodeState's
+    "health.presence": frozenset({"node"}),
+    # it asks each GPU's lane whether the GPU is there
+    "health.monitor": frozenset({"health", "discovery", "telemetry", "node", "lanes"}),
     "node": frozenset(),
     "state": frozenset(),
     "allocation": frozenset(),
@@ -39,6 +42,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "doctor": frozenset({"node"}),
     "instruments": frozenset(),
     "config": frozenset(),
+    "logs": frozenset(),
     "daemon": EVERYTHING,
     "commands": EVERYTHING,
     "cli": EVERYTHING,

@@ -26,6 +26,7 @@ PCI_IDS = """\
 \t\t1002 0b36  Reference RX 5700 XT
 # a comment between
 \t\t1043 04e2  Strix Something
+\t\t1043 0b37  Strix Other
 \t73c3  Navi 22
 \t740f  Aldebaran/MI200 [Instinct MI210]
 \t74a1  Aqua Vanjaram [Instinct MI300X]
@@ -73,7 +74,9 @@ def test_a_list_of_products_is_settled_by_amds_own_subsystem_only(names: Product
     several = "AMD Radeon RX 5600 OEM/5600 XT / 5700/5700 XT"
     assert names.name(0x731F, None, (0x1002, 0x0B36)) == "AMD Reference RX 5700 XT"
     assert names.name(0x731F, None, (0x1043, 0x04E2)) == several
-    assert names.name(0x731F, None, (0x1002, 0xFFFF)) == several
+    assert names.name(0x731F, None, (0x1043, 0x0B36)) == several
+    assert names.name(0x731F, None, (0x1002, 0x0B37)) == several
+    assert names.name(0x731F, None, (0x1002, 0x74A1)) == several
     assert names.name(0x731F, None, None) == several
 
 

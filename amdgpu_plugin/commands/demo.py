@@ -19,7 +19,7 @@ from itertools import combinations
 
 from amdgpu_plugin import daemon
 from amdgpu_plugin.commands.discover import as_table
-from amdgpu_plugin.commands.inputs import product_names
+from amdgpu_plugin.commands.inputs import product_names, scratch_parent
 from amdgpu_plugin.config import Config, ConfigError
 from amdgpu_plugin.discovery.inventory import Inventory
 from amdgpu_plugin.kubelet.sockets import path_is_too_long
@@ -91,7 +91,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
 
 
 def _folder() -> str:
-    folder = tempfile.mkdtemp(prefix="amdgpu-demo-")
+    folder = tempfile.mkdtemp(prefix="amdgpu-demo-", dir=scratch_parent())
     if not path_is_too_long(os.path.join(folder, "device-plugins")):
         return folder
     os.rmdir(folder)

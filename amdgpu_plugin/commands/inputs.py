@@ -14,6 +14,7 @@ from amdgpu_plugin.simulation.shapes import ShapeError, parse_shape
 from amdgpu_plugin.sysfs import DirectorySysfs, Sysfs
 
 AMDGPU_IDS = "/usr/share/libdrm/amdgpu.ids"
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - tempfile makes the folder, under a name of its own
 PCI_IDS = "/usr/share/misc/pci.ids"
 
 
@@ -35,9 +36,14 @@ def node_input(config: Config) -> Iterator[NodeInput]:
         shape = parse_shape(config.simulate)
     except ShapeError as error:
         raise ConfigError(str(error), where="--simulate") from error
-    with tempfile.TemporaryDirectory(prefix="amdgpu-plugin-") as directory:
+    with tempfile.TemporaryDirectory(prefix="amdgpu-plugin-", dir=scratch_parent()) as directory:
         node = SimulatedNode.create(directory, shape)
         yield NodeInput(DirectorySysfs(node.root), node)
+
+
+def scratch_parent() -> str | None:
+    """Where a simulated node's thousands of small files go: memory, if it may be written."""
+    return SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK | os.X_OK) else None
 
 
 def open_sysfs(root: str) -> Sysfs:

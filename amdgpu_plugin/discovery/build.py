@@ -15,6 +15,8 @@ from amdgpu_plugin.discovery.partitions import Unproven, whole_or_partitions
 from amdgpu_plugin.discovery.pci import PciGpu
 from amdgpu_plugin.product_names import ProductNames
 
+_ByLocation = Mapping[tuple[int, ...], tuple[PciGpu, ...]]
+
 
 @dataclass(frozen=True, slots=True)
 class Scan:
@@ -88,6 +90,7 @@ def _own(scan: Scan) -> _Owned:
     claims = Counter(node.render_minor for node in scan.kfd.nodes)
     contested = frozenset(minor for minor, count in claims.items() if count > 1)
     by_address: defaultdict[str, list[KfdNode]] = defaultdict(list)
+    by_location = _by_location(scan.gpus)
     skipped: list[Skipped] = []
     for node in scan.kfd.nodes:
         if node.render_minor in contested:
@@ -96,7 +99,7 @@ def _own(scan: Scan) -> _Owned:
                 f"nodes {', '.join(map(str, others))} all claim renderD{node.render_minor}"
             )
         else:
-            owner = _owner(node, scan)
+            owner = _owner(node, scan, by_location)
         if isinstance(owner, Unproven):
             skipped.append(Skipped(node_path(node.number), owner.reason))
         else:
@@ -111,12 +114,12 @@ def _hung(scan: Scan, owning: frozenset[str]) -> frozenset[str]:
     return without if len(without) <= len(scan.kfd.hung) else frozenset()
 
 
-def _owner(node: KfdNode, scan: Scan) -> str | Unproven:
+def _owner(node: KfdNode, scan: Scan, by_location: _ByLocation) -> str | Unproven:
     """The address of the GPU a KFD node belongs to: by its render minor, and by its location where told."""
-    minor = next((m for m in scan.drm.minors if m.kind == "render" and m.number == node.render_minor), None)
+    minor = scan.drm.render_nodes.get(node.render_minor)
     if minor is None:
         return Unproven(f"its render node renderD{node.render_minor} does not exist")
-    located = [gpu for gpu in scan.gpus if _is_located_at(gpu, node)]
+    located = by_location.get(_location(node), ())
     if not minor.is_xcp:
         gpu = next((gpu for gpu in scan.gpus if gpu.path == minor.device), None)
         if gpu is None:
@@ -126,17 +129,20 @@ def _owner(node: KfdNode, scan: Scan) -> str | Unproven:
         return gpu.address
     if len(located) > 1:
         # Virtual functions share bus and device; a partition's parent is then function 0.
-        located = [gpu for gpu in located if gpu.address.endswith(".0")]
+        located = tuple(gpu for gpu in located if gpu.address.endswith(".0"))
     return located[0].address if len(located) == 1 else Unproven("no usable GPU at its location")
 
 
-def _is_located_at(gpu: PciGpu, node: KfdNode) -> bool:
-    domain, bus, device, _ = address_order(gpu.address)
-    return (node.domain or 0, node.location_id >> 8 & 0xFF, node.location_id >> 3 & 0x1F) == (
-        domain,
-        bus,
-        device,
-    )
+def _location(node: KfdNode) -> tuple[int, ...]:
+    """Domain, bus and device; what is left of location_id is the function or the partition."""
+    return node.domain or 0, node.location_id >> 8 & 0xFF, node.location_id >> 3 & 0x1F
+
+
+def _by_location(gpus: tuple[PciGpu, ...]) -> _ByLocation:
+    found: defaultdict[tuple[int, ...], tuple[PciGpu, ...]] = defaultdict(tuple)
+    for gpu in gpus:
+        found[address_order(gpu.address)[:3]] += (gpu,)
+    return found
 
 
 def _name(gpu: PciGpu, names: ProductNames) -> str | None:

@@ -6,7 +6,9 @@ kernel names a render node after its minor number (128–191; 192 and up once th
 
 import posixpath
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from amdgpu_plugin.discovery.inventory import Skipped
@@ -19,12 +21,15 @@ _MINOR = re.compile(r"(card|renderD)(\d+)")
 _XCP = re.compile(r"amdgpu_xcp[._](\d+)")
 
 
+Kind = Literal["card", "render"]
+
+
 @dataclass(frozen=True, slots=True)
 class Minor:
     """A card or render node. `device` is the path of the device it belongs to, below the root."""
 
     name: str
-    kind: Literal["card", "render"]
+    kind: Kind
     number: int
     device: str
 
@@ -34,16 +39,25 @@ class Minor:
         return _XCP.fullmatch(posixpath.basename(self.device)) is not None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DrmMinors:
     """All minors by number, and what in class/drm could not be followed."""
 
     minors: tuple[Minor, ...]
     skipped: tuple[Skipped, ...]
 
-    def of(self, device: str, kind: Literal["card", "render"]) -> Minor | None:
+    def of(self, device: str, kind: Kind) -> Minor | None:
         """The first minor of that kind which belongs to the device."""
-        return next((minor for minor in self.minors if minor.device == device and minor.kind == kind), None)
+        return self._by_device.get((device, kind))
+
+    @cached_property
+    def render_nodes(self) -> Mapping[int, Minor]:
+        """Render nodes by minor number, in their order."""
+        return {minor.number: minor for minor in self.minors if minor.kind == "render"}
+
+    @cached_property
+    def _by_device(self) -> Mapping[tuple[str, Kind], Minor]:
+        return {(minor.device, minor.kind): minor for minor in reversed(self.minors)}
 
 
 def read_minors(sysfs: Sysfs) -> DrmMinors:
@@ -70,9 +84,8 @@ def _device_of(sysfs: Sysfs, name: str) -> str | Skipped:
     link = sysfs.link(path)
     if isinstance(link, Text):
         # One readlink tells: ../../devices/…/0000:05:00.0/drm/renderD128
-        target = posixpath.normpath(posixpath.join(CLASS, link.value))
-        device, found, _ = target.partition(f"/drm/{name}")
-        if found and device.startswith("devices/"):
+        device = link.value.removeprefix("../../").removesuffix(f"/drm/{name}")
+        if link.value == f"../../{device}/drm/{name}" and ".." not in device:
             return device
     resolved = sysfs.resolve(f"{path}/device")
     return (

@@ -62,10 +62,13 @@ def _whole(gpu: PciGpu, drm: DrmMinors, nodes: tuple[KfdNode, ...]) -> tuple[Com
 
 
 def _proven(gpu: PciGpu, mode: str, drm: DrmMinors, nodes: tuple[KfdNode, ...]) -> tuple[ComputeDevice, ...]:
-    by_minor = {minor.number: minor for minor in drm.minors if minor.kind == "render"}
     return tuple(
         _device(
-            f"{gpu.address}-{mode.lower()}{number}", number, by_minor[node.render_minor], drm, node.number
+            f"{gpu.address}-{mode.lower()}{number}",
+            number,
+            drm.render_nodes[node.render_minor],
+            drm,
+            node.number,
         )
         for number, node in _numbered(nodes)
     )
@@ -96,7 +99,7 @@ def _cpx_count(gpu: PciGpu) -> int | None:
 
 def _own_minors(gpu: PciGpu, drm: DrmMinors) -> tuple[Minor, ...] | None:
     """The GPU's own render minor and its seven xcp minors, if they are exactly that and contiguous."""
-    renders = [minor for minor in drm.minors if minor.kind == "render"]
+    renders = list(drm.render_nodes.values())
     own = drm.of(gpu.path, "render")
     if own is None:
         return None

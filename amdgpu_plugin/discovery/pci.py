@@ -226,4 +226,6 @@ def _amd_gpu_elsewhere(sysfs: Sysfs, path: str) -> Skipped | None:
         kind = None
     if kind not in {_DISPLAY_CLASS, _ACCELERATOR_CLASS}:
         return None
-    return Skipped(path, _unusable(driver_of(sysfs, path)))
+    driver = driver_of(sysfs, path)
+    # Bound since the driver's folder was listed: the next scan finds it there.
+    return None if driver == "amdgpu" else Skipped(path, _unusable(driver))

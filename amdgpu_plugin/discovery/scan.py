@@ -1,22 +1,35 @@
-"""One look at a node: asks every lane at once and puts the answers together.
+"""One look at a node: asks the lanes and puts their answers together.
 
 A lane that does not answer costs its GPU and nothing else; it is asked again at the next scan, where its
 late answer counts.
 """
 
 import asyncio
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
-from amdgpu_plugin.discovery import drm, kfd, pci
+from amdgpu_plugin.discovery import drm, pci
 from amdgpu_plugin.discovery.build import Scan, build
-from amdgpu_plugin.discovery.inventory import Inventory, KfdAccess, Skipped
+from amdgpu_plugin.discovery.inventory import Inventory, Skipped
+from amdgpu_plugin.discovery.kfd import KfdTopology
+from amdgpu_plugin.discovery.kfd_reader import KfdReader
 from amdgpu_plugin.discovery.naming import Naming, name_resources
-from amdgpu_plugin.lanes import Hung, Lane, Lanes
+from amdgpu_plugin.lanes import Hung, Lanes
 from amdgpu_plugin.product_names import ProductNames
-from amdgpu_plugin.sysfs import Absent, Sysfs
+from amdgpu_plugin.sysfs import Sysfs
 
-_NODE_LANE, _BUS_LANE, _KFD_LANE = "node", "bus", "kfd"
+NODE_LANE = "node"
+_BUS_LANE = "bus"
+_SOON_SECONDS = 0.05
+
+T = TypeVar("T")
+
+
+def gpu_lane(address: str) -> str:
+    """The name of the lane for everything in a GPU's folder."""
+    return f"gpu {address}"
 
 
 async def discover(
@@ -34,53 +47,45 @@ class Scanner:
         self._sysfs = sysfs
         self._lanes = lanes
         self._names = names
-        # KFD nodes whose reading hangs, and the lane each of them holds.
-        self._stuck_nodes: dict[int, str] = {}
+        self._kfd = KfdReader(sysfs, lanes)
 
     async def scan(self, *, deadline: float) -> Inventory:
-        """The inventory with its resources unnamed. Whatever answers late is Skipped with the reason."""
-        first = await self._lanes[_NODE_LANE].ask(self._read_node_wide, deadline=deadline)
+        """The inventory with its resources unnamed. Whatever does not answer is Skipped with the reason."""
+        first = await self._lanes[NODE_LANE].ask(self._read_node_wide, deadline=deadline)
         if isinstance(first, Hung):
-            scan = Scan(
-                None,
-                (),
-                drm.DrmMinors((), ()),
-                kfd.KfdTopology("absent", ()),
-                (Skipped(drm.CLASS, str(first)),),
-            )
-            return build(scan, self._names)
+            nothing = KfdTopology("absent", ())
+            silent = (Skipped(drm.CLASS, str(first)),)
+            return build(Scan(None, (), drm.DrmMinors((), ()), nothing, silent), self._names)
         minors, paths = first
-        gpus, topology, (version, others) = await asyncio.gather(
-            asyncio.gather(*(self._read_gpu(address, path, deadline) for address, path in paths.items())),
-            self._read_kfd(deadline),
-            self._read_others(frozenset(paths), deadline),
-        )
-        found = tuple(gpu for gpu in gpus if isinstance(gpu, pci.PciGpu))
-        unused = (_under_its_card(gpu, minors) for gpu in gpus if isinstance(gpu, Skipped))
-        skipped = (*unused, *others, *_no_gpu(found))
-        return build(Scan(version, found, minors, topology, skipped), self._names)
+        topology = asyncio.create_task(self._kfd.read(deadline=deadline))
+        others = asyncio.create_task(self._read_others(frozenset(paths), deadline))
+        await asyncio.wait([topology, others], timeout=_SOON_SECONDS)
+        answers = await _in_turn([self._read_gpu(*each, deadline) for each in paths.items()])
+        version, elsewhere = await others
+        gpus = tuple(answer for answer in answers if isinstance(answer, pci.PciGpu))
+        unused = (_under_its_card(answer, minors) for answer in answers if isinstance(answer, Skipped))
+        skipped = (*unused, *elsewhere, *_no_gpu(gpus))
+        return build(Scan(version, gpus, minors, await topology, skipped), self._names)
 
     def _read_node_wide(self) -> tuple[drm.DrmMinors, dict[str, str]]:
         """The minors, and the path of every device that may be a GPU, by its address. Only links are read."""
         minors = drm.read_minors(self._sysfs)
-        paths = {
-            address: pci.device_path(self._sysfs, address) for address in pci.bound_addresses(self._sysfs)
-        }
-        for minor in minors.minors:
-            name = minor.device.rpartition("/")[2]
-            if pci.is_address(name):
-                paths.setdefault(name, minor.device)
+        devices = {minor.device.rpartition("/")[2]: minor.device for minor in minors.minors}
+        paths = {name: path for name, path in devices.items() if pci.is_address(name)}
+        for address in pci.bound_addresses(self._sysfs):
+            if address not in paths:
+                paths[address] = pci.device_path(self._sysfs, address)
         return minors, paths
 
     async def _read_gpu(self, address: str, path: str, deadline: float) -> pci.PciGpu | Skipped:
         job = partial(pci.read_gpu, self._sysfs, path, address)
-        answer = await self._lanes[f"gpu {address}"].ask(job, deadline=deadline)
+        answer = await self._lanes[gpu_lane(address)].ask(job, deadline=deadline)
         return Skipped(path, str(answer)) if isinstance(answer, Hung) else answer
 
     async def _read_others(
         self, known: frozenset[str], deadline: float
     ) -> tuple[str | None, tuple[Skipped, ...]]:
-        """The driver's version, and GPUs that are not its own."""
+        """The driver's version, and AMD's GPUs that are not its own."""
 
         def job() -> tuple[str | None, tuple[Skipped, ...]]:
             return pci.driver_version(self._sysfs), pci.read_other_gpus(self._sysfs, known)
@@ -88,55 +93,17 @@ class Scanner:
         answer = await self._lanes[_BUS_LANE].ask(job, deadline=deadline)
         return (None, (Skipped(pci.DEVICES, str(answer)),)) if isinstance(answer, Hung) else answer
 
-    async def _read_kfd(self, deadline: float) -> kfd.KfdTopology:
-        # A node that hangs gets a fraction of the time, so that the others are read in the rest of it.
-        patience = deadline / 8
-        numbers = await self._free_kfd_lane().ask(partial(kfd.list_nodes, self._sysfs), deadline=patience)
-        if isinstance(numbers, Hung):
-            return kfd.KfdTopology("readable", (), skipped=(Skipped(kfd.NODES, str(numbers)),))
-        if isinstance(numbers, Absent):
-            return kfd.KfdTopology("absent", ())
-        answers = {
-            number: await self._read_kfd_node(number, frozenset(numbers), patience) for number in numbers
-        }
-        return _topology(answers)
 
-    async def _read_kfd_node(
-        self, number: int, existing: frozenset[int], patience: float
-    ) -> kfd.NodeAnswer | Hung:
-        if number in self._stuck_nodes and self._lanes[self._stuck_nodes[number]].stuck:
-            return Hung(patience)
-        lane = self._free_kfd_lane()
-        answer = await lane.ask(partial(kfd.read_node, self._sysfs, number, existing), deadline=patience)
-        if isinstance(answer, Hung):
-            self._stuck_nodes[number] = lane.name
-        return answer
+async def _in_turn(coroutines: Sequence[Coroutine[None, None, T]]) -> list[T]:
+    """All results, each coroutine started when the one before it has ended or has not answered soon.
 
-    def _free_kfd_lane(self) -> Lane:
-        names = (_KFD_LANE, *(f"{_KFD_LANE} {count}" for count in range(2, len(self._stuck_nodes) + 3)))
-        return next(lane for name in names if not (lane := self._lanes[name]).stuck)
-
-
-def _topology(answers: dict[int, kfd.NodeAnswer | Hung]) -> kfd.KfdTopology:
-    denied = tuple(number for number, answer in answers.items() if isinstance(answer, kfd.Denied))
-    hung = tuple(number for number, answer in answers.items() if isinstance(answer, Hung))
-    access: KfdAccess = "denied" if denied else "readable"
-    broken = [answer for answer in answers.values() if isinstance(answer, Skipped)]
-    skipped = list(broken)
-    skipped += [
-        Skipped(kfd.node_path(n), str(answer)) for n, answer in answers.items() if isinstance(answer, Hung)
-    ]
-    skipped += [
-        Skipped(kfd.node_path(number), "denied: no device-cgroup access to its render node")
-        for number in denied
-    ]
-    return kfd.KfdTopology(
-        access=access,
-        nodes=tuple(answer for answer in answers.values() if isinstance(answer, kfd.KfdNode)),
-        complete=not (denied or hung or broken),
-        hung=hung,
-        skipped=tuple(skipped),
-    )
+    Threads that read at once fight over the GIL: in turn, eight GPUs are read three times as fast.
+    """
+    begun: list[asyncio.Task[T]] = []
+    for coroutine in coroutines:
+        begun.append(asyncio.create_task(coroutine))
+        await asyncio.wait(begun[-1:], timeout=_SOON_SECONDS)
+    return [await task for task in begun]
 
 
 def _under_its_card(skipped: Skipped, minors: drm.DrmMinors) -> Skipped:

@@ -12,7 +12,7 @@ from functools import partial
 from amdgpu_plugin.discovery.inventory import Gpu, Inventory, Skipped
 from amdgpu_plugin.discovery.naming import Naming, name_resources, names_of
 from amdgpu_plugin.discovery.pci import FOREIGN
-from amdgpu_plugin.discovery.scan import Scanner
+from amdgpu_plugin.discovery.scan import NODE_LANE, Scanner, gpu_lane
 from amdgpu_plugin.health import presence
 from amdgpu_plugin.health.presence import Presence
 from amdgpu_plugin.lanes import Hung, Lanes
@@ -104,13 +104,13 @@ class Monitor:
     async def _look(self, state: NodeState) -> _Look:
         addresses = {listed.gpu.pci_address for listed in state.devices}
         asked = await asyncio.gather(*(self._presence(address) for address in sorted(addresses)))
-        wide = await self.lanes["node"].ask(self._node_wide, deadline=FIRST_SCAN_SECONDS)
+        wide = await self.lanes[NODE_LANE].ask(self._node_wide, deadline=FIRST_SCAN_SECONDS)
         bound, minors, generation = ((), (), None) if isinstance(wide, Hung) else wide
         return _Look(bound, minors, generation, dict(asked))
 
     async def _presence(self, address: str) -> tuple[str, Presence]:
         job = partial(presence.look, self.sysfs, address)
-        answer = await self.lanes[f"gpu {address}"].ask(job, deadline=FIRST_SCAN_SECONDS)
+        answer = await self.lanes[gpu_lane(address)].ask(job, deadline=FIRST_SCAN_SECONDS)
         return address, presence.NotSeen(str(answer)) if isinstance(answer, Hung) else answer
 
     def _node_wide(self) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:

@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import stat
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from asyncinotify import Inotify, Mask
@@ -115,10 +114,11 @@ class DirectoryWatch:
         return self.view.value
 
     async def _follow(self, inotify: Inotify, watched: tuple[int, int] | None) -> None:
-        """Until the directory is another than the one watched."""
-        async for _ in _events_and_polls(inotify, self._poll_seconds):
-            if self.refresh().directory != watched:
-                return
+        """Until the directory is another than the one watched: another number, or the watch ended with it."""
+        ended = False
+        while not ended:
+            ended = await _watch_ends(inotify, self._poll_seconds)
+            ended |= self.refresh().directory != watched
 
     def _say_no_inotify(self, error: OSError) -> None:
         if not self._said_no_inotify:
@@ -135,9 +135,11 @@ class DirectoryWatch:
             self._said_no_inotify = True
 
 
-async def _events_and_polls(inotify: Inotify, seconds: float) -> AsyncIterator[None]:
-    while True:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await inotify.get()
-        yield
+async def _watch_ends(inotify: Inotify, poll_seconds: float) -> bool:
+    """After the next event or poll: whether it told that the watched directory was deleted."""
+    try:
+        async with asyncio.timeout(poll_seconds):
+            event = await inotify.get()
+    except TimeoutError:
+        return False
+    return Mask.IGNORED in event.mask

@@ -20,7 +20,7 @@ from amdgpu_plugin.kubelet.api import deviceplugin_pb2 as api
 from amdgpu_plugin.kubelet.api import deviceplugin_pb2_grpc as wire
 from amdgpu_plugin.kubelet.directory import KUBELET_SOCKET, DirectoryWatch, Identity, View, identity
 from amdgpu_plugin.kubelet.service import DevicePluginService, options
-from amdgpu_plugin.node import Latest
+from amdgpu_plugin.node import Latest, any_change
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +34,16 @@ REFUSED_LIMIT_SECONDS = 30.0
 LOST_LIMIT_SECONDS = 60.0
 NEIGHBOUR_SECONDS = 5.0
 """Between two looks at whether another plugin still lives, if the directory does not tell."""
+TICK_SECONDS = 0.02
+"""Above the step in which the kernel dates files, at most 10 ms."""
+BIND_NS = 100_000_000
+"""Above the time that may pass between a socket's bind and its listen, even on a busy node."""
 
 
 class Phase(Enum):
     """Where a registration stands."""
 
+    STARTING = "starting"
     NO_DIRECTORY = "no device-plugins directory"
     NOT_WRITABLE = "cannot serve in the device-plugins directory"
     NO_KUBELET = "waiting for the kubelet"
@@ -72,7 +77,8 @@ class Backoff:
     def failed(self) -> float:
         """Seconds to wait after one more failure: 1, 2, 4 … up to the limit."""
         self.failures += 1
-        return float(min(2.0 ** (self.failures - 1), self.limit_seconds))
+        doublings = min(self.failures - 1, 60)
+        return min(2.0**doublings, self.limit_seconds)
 
 
 @dataclass(slots=True)
@@ -90,7 +96,7 @@ class Registrar:
     watch: DirectoryWatch
     names: sockets.SocketNames
     clock: Callable[[], float]
-    status: Latest[Status] = field(default_factory=lambda: Latest(Status(Phase.NO_KUBELET)))
+    status: Latest[Status] = field(default_factory=lambda: Latest(Status(Phase.STARTING)))
     _server: _Server | None = None
     _refused: Backoff = field(default_factory=lambda: Backoff(REFUSED_LIMIT_SECONDS))
     _lost: Backoff = field(default_factory=lambda: Backoff(LOST_LIMIT_SECONDS))
@@ -115,27 +121,35 @@ class Registrar:
         # Looked at again with our own socket in it, so that of two that start at once one sees the other.
         elif neighbour := await self._neighbour(view := self.watch.refresh()):
             await self._wait(view, Status(Phase.CONFLICT, f"{neighbour} answers"), seconds=NEIGHBOUR_SECONDS)
-        elif view.kubelet is not None:
+        elif view.kubelet is not None and self._is_served_in(view):
             await self._register_and_follow(view.kubelet)
 
     async def _register_and_follow(self, kubelet: Identity) -> None:
-        refusal = await self._register()
-        if refusal is None and not await self._stream_opens():
-            refusal = f"registered, but no ListAndWatch came within {STREAM_SECONDS:g} s"
-        if refusal is not None and self.service.streams.value == 0:
+        # A Register that was given up may succeed late: with its stream open there is nothing to ask for.
+        refusal = None if self.service.streams.value.live else await self._refusal()
+        if refusal is not None:
             self._enter(Status(Phase.REFUSED, refusal))
             await self._pause(self._refused.of(kubelet).failed(), kubelet)
             return
         self._refused.of(kubelet).failures = 0
         opened = self.clock()
         self._enter(Status(Phase.REGISTERED))
-        await self._stream_ends()
+        await self._until(lambda: not self.service.streams.value.live or self._has_started_anew(kubelet))
         lasted = self.clock() - opened
         self._enter(Status(Phase.REFUSED, "the ListAndWatch stream was lost"))
         if lasted >= SHORT_STREAM_SECONDS:
             self._lost.failures = 0
         else:
             await self._pause(self._lost.of(kubelet).failed(), kubelet)
+
+    async def _refusal(self) -> str | None:
+        """Register; None once a stream was opened, though it may have ended since, else why there is none."""
+        before = self.service.streams.value.opened
+        refusal = await self._register()
+        if refusal is None:
+            refusal = f"registered, but no ListAndWatch came within {STREAM_SECONDS:g} s"
+            await self._until(lambda: self.service.streams.value.opened > before, STREAM_SECONDS)
+        return refusal if self.service.streams.value.opened == before else None
 
     async def _register(self) -> str | None:
         """None when the kubelet accepted, else why not."""
@@ -154,36 +168,30 @@ class Registrar:
                 return f"{error.code().name}: {error.details()}"
         return None
 
-    async def _stream_opens(self) -> bool:
-        try:
-            async with asyncio.timeout(STREAM_SECONDS):
-                await self.service.streams.until_other_than(0)
-        except TimeoutError:
-            return False
-        return True
-
-    async def _stream_ends(self) -> None:
-        while live := self.service.streams.value:
-            await self.service.streams.until_other_than(live)
-
     async def _neighbour(self, view: View) -> str | None:
         """The name of a live socket that must go first: another plugin's, or an earlier one of ours.
 
         Sockets of ours at which nobody listens are deleted on the way.
         """
-        assert self._server is not None
-        directory, own = self.watch.directory, sockets.age(self.watch.directory, self._server.name)
         for name in view.sockets:
-            if sockets.is_of_this_product(name) and not self.names.is_own(name):
-                if sockets.remove_if_dead(directory, name):
-                    continue
-                other = sockets.age(directory, name)
-                comes_first = other is not None and own is not None and other < own
-            else:
-                comes_first = name == sockets.of_other_plugin(self.service.resource)
-            if comes_first and await sockets.answers(os.path.join(directory, name)):
+            path = os.path.join(self.watch.directory, name)
+            if self._goes_first(name, view) and await sockets.answers(path):
                 return name
         return None
+
+    def _goes_first(self, name: str, view: View) -> bool:
+        if not sockets.is_of_this_product(name):
+            return name == sockets.of_other_plugin(self.service.resource)
+        directory = self.watch.directory
+        own = sockets.first_made(directory, filter(self.names.is_own, view.sockets))
+        made = sockets.first_made(directory, [name])
+        if self.names.is_own(name) or own is None or made is None:
+            return False
+        if made.time_ns < own.time_ns - BIND_NS and sockets.remove_if_dead(directory, name):
+            return False
+        # The earlier process, for all its resources: else two could wait for each other.
+        theirs = sockets.first_made(directory, sockets.of_same_process(name, view.sockets))
+        return theirs is not None and theirs < own
 
     async def _serving(self) -> bool:
         """Serve on a socket that is still there; a socket the kubelet removed is replaced by a new one."""
@@ -197,11 +205,21 @@ class Registrar:
         wire.add_DevicePluginServicer_to_server(self.service, server)
         try:
             server.add_insecure_port(f"unix:{self._path(name)}")
-            await server.start()
         except RuntimeError:
             return False
         self._server = _Server(server, name, identity(self._path(name)))
+        await server.start()
+        # Who serves later than this is dated later, and so will see that we came first.
+        await asyncio.sleep(TICK_SECONDS)
         return True
+
+    def _is_served_in(self, view: View) -> bool:
+        return self._server is not None and self._server.name in view.sockets
+
+    def _has_started_anew(self, kubelet: Identity) -> bool:
+        """Whether another kubelet has cleared the directory, whatever streams are still open."""
+        view = self.watch.view.value
+        return view.kubelet not in {kubelet, None} and not self._is_served_in(view)
 
     async def _stop_serving(self) -> None:
         # stop() unlinks the path even when it is another's by now: names are never used twice.
@@ -210,9 +228,7 @@ class Registrar:
             return
         await server.grpc.stop(grace=0)
         # The handlers' cancellation arrives a few milliseconds after stop() has returned.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1):
-                await self._stream_ends()
+        await self._until(lambda: not self.service.streams.value.live, seconds=1)
 
     async def _wait(self, seen: View, status: Status, *, seconds: float | None = None) -> None:
         """Until the directory looks different from what was seen, or some seconds have passed."""
@@ -224,13 +240,20 @@ class Registrar:
             return
 
     async def _pause(self, seconds: float, kubelet: Identity) -> None:
-        """Back off, but not from a kubelet that is new."""
-        try:
+        """Back off, but not from a kubelet that is new, nor from one that listens after all."""
+        await self._until(
+            lambda: (
+                self.watch.view.value.kubelet not in {kubelet, None} or self.service.streams.value.live > 0
+            ),
+            seconds,
+        )
+
+    async def _until(self, holds: Callable[[], bool], seconds: float | None = None) -> None:
+        """Until that is so or the seconds have passed; the directory and the streams are what it may ask."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self.watch.view.value.kubelet in {kubelet, None}:
-                    await self.watch.view.until_other_than(self.watch.view.value)
-        except TimeoutError:
-            return
+                while not holds():
+                    await any_change(self.watch.view, self.service.streams)
 
     def _enter(self, status: Status) -> None:
         """Say a change of phase once."""

@@ -21,6 +21,15 @@ log = logging.getLogger(__name__)
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _SHOWN_ID_LENGTH = 80
+_NAMED_PROBLEMS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """ListAndWatch streams: how many were ever opened, and how many of them are open now."""
+
+    opened: int = 0
+    live: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +46,12 @@ def options() -> api.DevicePluginOptions:
 
 
 class DevicePluginService(wire.DevicePluginServicer):
-    """Serves one resource. `streams` counts the open ListAndWatch streams, for the registrar."""
+    """Serves one resource. `streams` counts the ListAndWatch streams, for the registrar."""
 
     def __init__(self, resource: str, node: Latest[NodeState], *, simulated: bool) -> None:
         """`simulated` makes every device node the host's /dev/null."""
         self.resource = resource
-        self.streams: Latest[int] = Latest(0)
+        self.streams = Latest(Streams())
         self._node = node
         self._simulated = simulated
 
@@ -56,7 +65,7 @@ class DevicePluginService(wire.DevicePluginServicer):
         context: Context,  # noqa: ARG002
     ) -> AsyncIterator[api.ListAndWatchResponse]:
         """The list now and after each change; a slow reader gets the newest, never a queue of old ones."""
-        self.streams.set(self.streams.value + 1)
+        self._count(opened=1, live=1)
         try:
             sent: api.ListAndWatchResponse | None = None
             async for state in self._node.follow():
@@ -65,7 +74,7 @@ class DevicePluginService(wire.DevicePluginServicer):
                     yield listed
                     sent = listed
         finally:
-            self.streams.set(self.streams.value - 1)
+            self._count(opened=0, live=-1)
 
     async def GetPreferredAllocation(
         self,
@@ -100,6 +109,10 @@ class DevicePluginService(wire.DevicePluginServicer):
         """Nothing to do: a GPU is neither reset nor cleaned between containers by this plugin."""
         return api.PreStartContainerResponse()
 
+    def _count(self, *, opened: int, live: int) -> None:
+        before = self.streams.value
+        self.streams.set(Streams(before.opened + opened, before.live + live))
+
     def _preferred(self, state: NodeState, wanted: api.ContainerPreferredAllocationRequest) -> Sequence[str]:
         try:
             choice = prefer(
@@ -120,7 +133,7 @@ class DevicePluginService(wire.DevicePluginServicer):
         return choice
 
     def _grant(self, state: NodeState, ids: Sequence[str]) -> Grant:
-        devices = [allocatable(state, self.resource, device_id) for device_id in dict.fromkeys(ids)]
+        devices = allocatable(state, self.resource, ids)
         return grant(devices, kfd=state.inventory.driver.kfd != "absent", simulated=self._simulated)
 
 
@@ -129,23 +142,31 @@ def device_list(state: NodeState, resource: str) -> api.ListAndWatchResponse:
     return api.ListAndWatchResponse(devices=[_device(listed) for listed in state.devices_of(resource)])
 
 
-def allocatable(state: NodeState, resource: str, device_id: str) -> ListedDevice:
-    """The healthy device of that ID, or RefusedError."""
-    found = next((listed for listed in state.devices if listed.id == device_id), None)
+def allocatable(state: NodeState, resource: str, device_ids: Sequence[str]) -> list[ListedDevice]:
+    """The devices of those IDs, each once. Raises RefusedError, which names those that cannot be given."""
+    by_id = {listed.id: listed for listed in state.devices}
+    wanted = {device_id: by_id.get(device_id) for device_id in device_ids}
+    strange = [_strangeness(resource, device_id, found) for device_id, found in wanted.items()]
+    if problems := [problem for problem in strange if problem]:
+        raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, _sentence(problems))
+    devices = [found for found in wanted.values() if found]
+    if ill := [f"device {found.id} is unhealthy: {found.verdict}" for found in devices if found.verdict]:
+        raise RefusedError(grpc.StatusCode.FAILED_PRECONDITION, _sentence(ill))
+    return devices
+
+
+def _strangeness(resource: str, device_id: str, found: ListedDevice | None) -> str | None:
     if found is None:
-        raise RefusedError(
-            grpc.StatusCode.INVALID_ARGUMENT, f"{resource} has no device {_shown(device_id)} on this node"
-        )
+        return f"{resource} has no device {_shown(device_id)} on this node"
     if found.device.resource != resource:
-        raise RefusedError(
-            grpc.StatusCode.INVALID_ARGUMENT,
-            f"device {_shown(device_id)} is served as {found.device.resource}, not as {resource}",
-        )
-    if found.verdict is not None:
-        raise RefusedError(
-            grpc.StatusCode.FAILED_PRECONDITION, f"device {device_id} is unhealthy: {found.verdict}"
-        )
-    return found
+        return f"device {_shown(device_id)} is served as {found.device.resource}, not as {resource}"
+    return None
+
+
+def _sentence(problems: Sequence[str]) -> str:
+    """All of them, as far as they fit into a status message: gRPC sends it as a header."""
+    rest = len(problems) - _NAMED_PROBLEMS
+    return "; ".join(problems[:_NAMED_PROBLEMS]) + (f"; and {rest} more" if rest > 0 else "")
 
 
 def _device(listed: ListedDevice) -> api.Device:

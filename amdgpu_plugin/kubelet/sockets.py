@@ -1,11 +1,14 @@
 """Sockets of plugins in the device-plugins directory: our names, our dead, and who else lives there."""
 
+import contextlib
 import logging
 import os
 import re
 import secrets
 import socket
 import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import count
 
 import grpc
@@ -22,6 +25,14 @@ ANSWER_SECONDS = 5.0
 
 _OURS = re.compile(r"amdgpu-plugin-[0-9a-f]{8}-\d+\.sock")
 _LONGEST_NAME = "amdgpu-plugin-00000000-999999.sock"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Made:
+    """When a socket was made, in UNIX nanoseconds; of two at the same time the name decides."""
+
+    time_ns: int
+    name: str
 
 
 class SocketNames:
@@ -56,12 +67,19 @@ def is_of_this_product(name: str) -> bool:
     return _OURS.fullmatch(name) is not None
 
 
-def age(directory: str, name: str) -> tuple[int, str] | None:
-    """Sorts sockets by when they were made; None when it is gone."""
-    try:
-        return os.lstat(os.path.join(directory, name)).st_mtime_ns, name
-    except OSError:
-        return None
+def of_same_process(name: str, names: Iterable[str]) -> list[str]:
+    """Those of the names that the process made which made this one of ours."""
+    prefix = name.rpartition("-")[0]
+    return [other for other in names if other.rpartition("-")[0] == prefix]
+
+
+def first_made(directory: str, names: Iterable[str]) -> Made | None:
+    """When the first of the sockets was made; None when none is there."""
+    made = []
+    for name in names:
+        with contextlib.suppress(OSError):
+            made.append(Made(os.lstat(os.path.join(directory, name)).st_mtime_ns, name))
+    return min(made, default=None)
 
 
 def remove_if_dead(directory: str, name: str) -> bool:

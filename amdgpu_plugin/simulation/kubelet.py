@@ -60,7 +60,6 @@ class SimulatedKubelet:
         self._faults = Faults()
         self._changes = Changes()
         self._alive = False
-        self._written = ""
         self._plugins = self._new_plugins()
         self._pods = self._new_pods(())
 
@@ -73,7 +72,6 @@ class SimulatedKubelet:
         remembered = checkpoint.load(self.directory)
         self._plugins = self._new_plugins()
         self._pods = self._new_pods(remembered.allocations)
-        self._written = ""
         self._alive = True
         for resource, _ in remembered.registered:
             self._plugins.remember(resource)
@@ -252,13 +250,11 @@ class SimulatedKubelet:
         registered = (
             (name, tuple(choice.healthy(devices))) for name, devices in self._plugins.devices.items()
         )
-        text = checkpoint.dump(checkpoint.Checkpoint(tuple(self._pods.held.values()), tuple(registered)))
-        if text != self._written:
-            self._written = text
-            try:
-                checkpoint.save(self.directory, text)
-            except OSError as error:
-                self.counts.errors.append(f"writing checkpoint encountered {error}")
+        remembered = checkpoint.Checkpoint(tuple(self._pods.held.values()), tuple(registered))
+        try:
+            checkpoint.save(self.directory, remembered)
+        except OSError as error:
+            self.counts.errors.append(f"writing checkpoint encountered {error}")
 
 
 def _remove_sockets(directory: str) -> None:

@@ -76,9 +76,9 @@ def load(directory: str) -> Checkpoint:
         return Checkpoint()
 
 
-def save(directory: str, text: str) -> None:
+def save(directory: str, checkpoint: Checkpoint) -> None:
     """Replaces the file at once. Raises OSError, as when the directory is gone."""
     descriptor, path = tempfile.mkstemp(prefix=f".{NAME}", dir=directory)
     with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+        file.write(dump(checkpoint))
     os.rename(path, os.path.join(directory, NAME))

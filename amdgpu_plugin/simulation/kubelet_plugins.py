@@ -235,10 +235,10 @@ class Plugins:
         if client.resource in self._clients:
             await self.disconnect(client.resource)
         await self._close(client.channel)
+        self._changes.tell()
 
     async def _receive(self, resource: str, stub: rpc.DevicePluginStub) -> None:
-        call = stub.ListAndWatch(api.Empty())
-        async for response in call:
+        async for response in stub.ListAndWatch(api.Empty()):
             self._counts.last_list_at[resource] = self._clock()
             self._counts.lists[resource] += 1
             self.devices[resource] = {
@@ -249,7 +249,6 @@ class Plugins:
             }
             self._changed()
             if self._faults.dropping:
-                call.cancel()
                 return
 
     async def _close(self, channel: grpc.aio.Channel | None) -> None:

@@ -88,8 +88,9 @@ class Tree:
 
 
 def relative(path: str, to: str) -> str:
-    """The text of a link at `path` that leads to `to`."""
-    return os.path.relpath(to, os.path.dirname(path))
+    """A link's text at `path`. As in the kernel it ends in the name of `to`, never in `..`."""
+    folder, _, name = to.rpartition("/")
+    return os.path.normpath(os.path.join(os.path.relpath(folder or ".", os.path.dirname(path)), name))
 
 
 def write(path: str, content: bytes) -> None:

@@ -62,16 +62,15 @@ class Plugin(rpc.DevicePluginServicer):
     async def stop(self) -> None:
         await self._server.stop(None)
 
-    async def register(
-        self, resource: str = GPU, *, version: str = "v1beta1", deadline: float = 20.0
-    ) -> None:
+    async def register(self, resource: str = GPU, *, version: str = "v1beta1") -> None:
         async with grpc.aio.insecure_channel(f"unix:{self.directory}/kubelet.sock") as channel:
             request = api.RegisterRequest(version=version, endpoint=self.name, resource_name=resource)
-            await rpc.RegistrationStub(channel).Register(request, timeout=deadline)
+            await rpc.RegistrationStub(channel).Register(request)
             self.events.append("registered")
 
     async def GetDevicePluginOptions(self, request: api.Empty, context: Any) -> api.DevicePluginOptions:
         self.events.append("options")
+        await self._fail_if_told(context)
         return self.options
 
     async def ListAndWatch(self, request: api.Empty, context: Any) -> AsyncIterator[api.ListAndWatchResponse]:
@@ -292,18 +291,10 @@ async def test_register_fails_when_nobody_serves_the_endpoint(stage: Stage) -> N
 async def test_register_fails_when_the_options_do(stage: Stage) -> None:
     kubelet = await stage.kubelet()
     plugin = await stage.plugin()
-
-    async def refuse(request: api.Empty, context: Any) -> api.DevicePluginOptions:
-        await context.abort(grpc.StatusCode.INTERNAL, "no")
-        return api.DevicePluginOptions()
-
-    plugin.GetDevicePluginOptions = refuse  # type: ignore[method-assign]
-    await plugin.stop()
-    plugin._server = grpc.aio.server()
-    await plugin.start()
+    plugin.fail_with = "no"
     with pytest.raises(
         grpc.aio.AioRpcError,
-        match="failed to get device plugin options: rpc error: code = Internal desc = no",
+        match="failed to get device plugin options: rpc error: code = FailedPrecondition desc = no",
     ):
         await plugin.register()
     assert not kubelet.connected(GPU)
@@ -329,6 +320,18 @@ async def test_the_end_of_a_superseded_stream_disconnects_its_successor(stage: S
     await second.stream_ended.wait()
     await kubelet.sees(GPU, healthy=0, unhealthy=5)
     assert not kubelet.connected(GPU)
+
+
+async def test_after_a_failed_registration_nobody_notices_the_end_of_the_earlier_stream(stage: Stage) -> None:
+    kubelet, first = await stage.serving(gpus(2))
+    first.fail_with = "no"
+    with pytest.raises(grpc.aio.AioRpcError, match="failed to get device plugin options"):
+        await first.register()
+    first.lists.put_nowait(None)
+    await kubelet.until(
+        lambda: f"ListAndWatch ended unexpectedly for device plugin {GPU}: EOF" in kubelet.counts.errors
+    )
+    assert kubelet.devices(GPU) == {"g0": True, "g1": True}
 
 
 async def test_resources_live_apart(stage: Stage) -> None:
@@ -358,13 +361,14 @@ async def test_refused_registers_then_one_that_succeeds(stage: Stage) -> None:
     assert (kubelet.counts.register_requests, kubelet.counts.registrations) == ({GPU: 3}, {GPU: 1})
 
 
-async def test_a_register_goes_on_after_the_plugins_deadline(stage: Stage) -> None:
+async def test_a_register_goes_on_after_the_plugin_gave_up(stage: Stage) -> None:
     kubelet = await stage.kubelet()
     plugin = await stage.plugin()
     kubelet.hang_registers()
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await plugin.register(deadline=0.05)
-    assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    registering = asyncio.create_task(plugin.register())
+    await kubelet.until(lambda: kubelet.counts.register_requests[GPU] == 1)
+    registering.cancel()
+    await asyncio.wait([registering])
     assert plugin.events == []
     kubelet.hang_registers(hang=False)
     await kubelet.registered(GPU)
@@ -745,6 +749,13 @@ async def test_a_kubelet_whose_directory_was_replaced_starts_afresh(stage: Stage
     os.rename(stage.directory, f"{stage.directory}.old")
     await kubelet.start()
     assert (kubelet.held, os.listdir(stage.directory)) == ({}, ["kubelet.sock"])
+    plugin = await stage.plugin()
+    await plugin.register()
+    plugin.lists.put_nowait(gpus(2))
+    await kubelet.sees(GPU, healthy=2)
+    again = await kubelet.allocate(GPU, 1, pod="a")
+    await kubelet.restart()
+    assert kubelet.held == {("a", "main", GPU): again}
 
 
 async def test_a_checkpoint_that_cannot_be_written_is_an_error_and_no_end(stage: Stage) -> None:
@@ -824,6 +835,15 @@ async def test_what_fits_no_single_node_is_rejected_or_spread(stage: Stage) -> N
     easy, plugin = await stage.serving(gpus(4, numa=True), policy="best-effort")
     await easy.allocate(GPU, 3, pod="a")
     assert plugin.preferences == [(["g0", "g1", "g2", "g3"], [], 3)]
+
+
+async def test_a_container_stays_on_the_node_of_its_init_container(stage: Stage) -> None:
+    kubelet, plugin = await stage.serving(gpus(4, numa=True), policy="single-numa-node")
+    await kubelet.allocate(GPU, 2, pod="on node 0")
+    plugin.prefer = lambda _: ["g3"]
+    await kubelet.allocate(GPU, 1, pod="a", container="init", init=True)
+    await kubelet.free("on node 0")
+    assert sorted((await kubelet.allocate(GPU, 2, pod="a")).device_ids) == ["g2", "g3"]
 
 
 async def test_a_device_without_topology_is_left_for_last_and_asked_about(stage: Stage) -> None:

@@ -23,7 +23,7 @@ def generate(directory: str) -> None:
 
     Raises ImportError without grpcio-tools, RuntimeError when the compiler refuses.
     """
-    from grpc_tools import protoc
+    from grpc_tools import protoc  # noqa: PLC0415 - absent where the plugin merely runs
 
     # The interpreter's own plugins, whether or not its environment is on PATH.
     scripts = os.path.dirname(sys.executable)

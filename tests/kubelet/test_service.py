@@ -1,0 +1,408 @@
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import grpc
+import pytest
+
+from amdgpu_plugin.discovery.inventory import Driver, KfdAccess, Link, Skipped
+from amdgpu_plugin.kubelet import service as service_module
+from amdgpu_plugin.kubelet.api import deviceplugin_pb2 as api
+from amdgpu_plugin.kubelet.api import deviceplugin_pb2_grpc as wire
+from amdgpu_plugin.kubelet.service import DevicePluginService
+from amdgpu_plugin.node import Latest, ListedDevice, NodeState, Verdict
+from tests.kubelet.worlds import GPU, UNBOUND, device, device_plugin, state, until
+
+
+class Served:
+    """The service of amd.com/gpu, and a client of it."""
+
+    def __init__(
+        self, service: DevicePluginService, node: Latest[NodeState], stub: wire.DevicePluginStub
+    ) -> None:
+        self.service = service
+        self.node = node
+        self.stub = stub
+
+    async def allocate(self, *containers: Sequence[str]) -> api.AllocateResponse:
+        wanted = [api.ContainerAllocateRequest(devices_ids=ids) for ids in containers]
+        answer: api.AllocateResponse = await self.stub.Allocate(
+            api.AllocateRequest(container_requests=wanted)
+        )
+        return answer
+
+    async def prefer(self, *containers: api.ContainerPreferredAllocationRequest) -> list[list[str]]:
+        answer = await self.stub.GetPreferredAllocation(
+            api.PreferredAllocationRequest(container_requests=containers)
+        )
+        return [list(container.deviceIDs) for container in answer.container_responses]
+
+
+@asynccontextmanager
+async def served(directory: str, first: NodeState, *, simulated: bool = False) -> AsyncIterator[Served]:
+    node = Latest(first)
+    service = DevicePluginService(GPU, node, simulated=simulated)
+    async with device_plugin(f"{directory}/plugin.sock", service) as stub:
+        yield Served(service, node, stub)
+
+
+async def test_options_offer_a_preference_and_no_call_before_the_start(directory: str) -> None:
+    async with served(directory, state()) as plugin:
+        assert await plugin.stub.GetDevicePluginOptions(api.Empty()) == api.DevicePluginOptions(
+            pre_start_required=False, get_preferred_allocation_available=True
+        )
+
+
+async def test_pre_start_has_nothing_to_do(directory: str) -> None:
+    async with served(directory, state(device(1))) as plugin:
+        request = api.PreStartContainerRequest(devices_ids=["0000:01:00.0"])
+        assert await plugin.stub.PreStartContainer(request) == api.PreStartContainerResponse()
+
+
+# ---- ListAndWatch ----
+
+NO_CONTEXT: Any = None
+
+
+def listed(bus: int, health: str, numa_node: int | None = 0) -> api.Device:
+    topology = None if numa_node is None else api.TopologyInfo(nodes=[api.NUMANode(ID=numa_node)])
+    return api.Device(ID=f"0000:{bus:02x}:00.0", health=health, topology=topology)
+
+
+async def test_the_list_tells_health_and_the_numa_node_where_known(directory: str) -> None:
+    first = state(
+        device(1, numa_node=0),
+        device(2, numa_node=1, verdict=UNBOUND),
+        device(3, numa_node=None),
+        device(4, resource="amd.com/cpx_nps1"),
+    )
+    async with served(directory, first) as plugin:
+        assert await plugin.stub.ListAndWatch(api.Empty()).read() == api.ListAndWatchResponse(
+            devices=[listed(1, "Healthy", 0), listed(2, "Unhealthy", 1), listed(3, "Healthy", None)]
+        )
+
+
+async def test_no_device_is_an_empty_list(directory: str) -> None:
+    async with served(directory, state()) as plugin:
+        assert await plugin.stub.ListAndWatch(api.Empty()).read() == api.ListAndWatchResponse()
+
+
+async def test_each_change_sends_the_whole_list(directory: str) -> None:
+    async with served(directory, state(device(1), device(2))) as plugin:
+        lists = plugin.stub.ListAndWatch(api.Empty())
+        await lists.read()
+        plugin.node.set(state(device(1), device(2, verdict=UNBOUND)))
+        assert await lists.read() == api.ListAndWatchResponse(
+            devices=[listed(1, "Healthy"), listed(2, "Unhealthy")]
+        )
+        plugin.node.set(state(device(1), device(2), device(3)))
+        assert await lists.read() == api.ListAndWatchResponse(
+            devices=[listed(1, "Healthy"), listed(2, "Healthy"), listed(3, "Healthy")]
+        )
+
+
+UNSEEN = {
+    "another reason": state(device(1), device(2, verdict=Verdict("DeviceLost", "gone", since=2.0))),
+    "another resource's device": state(
+        device(1), device(2, verdict=UNBOUND), device(3, resource="amd.com/cpx_nps1")
+    ),
+    "another driver": replace(
+        state(device(1), device(2, verdict=UNBOUND)),
+        inventory=replace(state().inventory, driver=Driver("amdgpu", "6.12.12", "readable")),
+    ),
+    "something skipped": replace(
+        state(device(1), device(2, verdict=UNBOUND)),
+        inventory=replace(state().inventory, skipped=(Skipped("class/drm/card0", "not an amdgpu device"),)),
+    ),
+}
+
+
+@pytest.mark.parametrize("unseen", UNSEEN.values(), ids=UNSEEN.keys())
+async def test_a_change_the_kubelet_cannot_see_sends_no_list(directory: str, unseen: NodeState) -> None:
+    async with served(directory, state(device(1), device(2, verdict=UNBOUND))) as plugin:
+        lists = plugin.stub.ListAndWatch(api.Empty())
+        await lists.read()
+        plugin.node.set(unseen)
+        # An answer to a later question: had a list been sent, it would have come before.
+        await plugin.stub.GetDevicePluginOptions(api.Empty())
+        plugin.node.set(state(device(1)))
+        assert await lists.read() == api.ListAndWatchResponse(devices=[listed(1, "Healthy")])
+
+
+async def test_a_slow_reader_gets_the_latest_list_and_no_queue() -> None:
+    node = Latest(state(device(1, numa_node=0)))
+    # Between two steps of a handler gRPC waits until the reader has room.
+    lists = aiter(DevicePluginService(GPU, node, simulated=False).ListAndWatch(api.Empty(), NO_CONTEXT))
+    received = [await anext(lists)]
+    for number in range(1, 21):
+        node.set(state(device(1, numa_node=number)))
+    received.append(await anext(lists))
+    node.set(state(device(1, verdict=UNBOUND)))
+    received.append(await anext(lists))
+    assert [list(answer.devices) for answer in received] == [
+        [listed(1, "Healthy", 0)],
+        [listed(1, "Healthy", 20)],
+        [listed(1, "Unhealthy", 0)],
+    ]
+
+
+def three_megabytes(character: str) -> NodeState:
+    """As a list, close to the most that the kubelet takes and more than gRPC sends ahead at first."""
+    whole = device(1)
+    return state(replace(whole, device=replace(whole.device, id=character * 3_000_000)))
+
+
+async def test_a_stream_cancelled_by_a_reader_that_reads_nothing_counts_as_ended(directory: str) -> None:
+    async with served(directory, three_megabytes("x")) as plugin:
+        lists = plugin.stub.ListAndWatch(api.Empty())
+        for character in "abcdefgh":
+            plugin.node.set(three_megabytes(character))
+            await plugin.stub.GetDevicePluginOptions(api.Empty())
+        assert plugin.service.streams.value == 1
+        lists.cancel()
+        await until(plugin.service.streams, lambda live: live == 0)
+
+
+async def test_open_streams_are_counted(directory: str) -> None:
+    async with served(directory, state(device(1))) as plugin:
+        one, other = plugin.stub.ListAndWatch(api.Empty()), plugin.stub.ListAndWatch(api.Empty())
+        assert await one.read() == await other.read()
+        assert plugin.service.streams.value == 2
+        one.cancel()
+        await until(plugin.service.streams, lambda live: live == 1)
+        other.cancel()
+        await until(plugin.service.streams, lambda live: live == 0)
+
+
+async def test_a_client_that_is_gone_ends_its_stream(directory: str) -> None:
+    async with served(directory, state(device(1))) as plugin:
+        channel = grpc.aio.insecure_channel(
+            f"unix:{directory}/plugin.sock", [("grpc.use_local_subchannel_pool", 1)]
+        )
+        await wire.DevicePluginStub(channel).ListAndWatch(api.Empty()).read()
+        assert plugin.service.streams.value == 1
+        await channel.close()
+        await until(plugin.service.streams, lambda live: live == 0)
+
+
+# ---- Allocate ----
+
+
+def given(*buses: int, numa_nodes: str, kfd: bool = True) -> api.ContainerAllocateResponse:
+    paths = (["/dev/kfd"] if kfd else []) + [f"/dev/dri/renderD{128 + bus}" for bus in buses]
+    ids = ",".join(f"0000:{bus:02x}:00.0" for bus in buses)
+    return api.ContainerAllocateResponse(
+        envs={
+            "AMDGPU_DEVICES": ids,
+            "AMDGPU_PCI_ADDRESSES": ids,
+            "AMDGPU_RENDER_NODES": ",".join(f"renderD{128 + bus}" for bus in buses),
+            "AMDGPU_NUMA_NODES": numa_nodes,
+        },
+        devices=[api.DeviceSpec(container_path=path, host_path=path, permissions="rw") for path in paths],
+    )
+
+
+async def test_containers_are_answered_in_the_order_asked(directory: str) -> None:
+    node = state(device(1, numa_node=0), device(2, numa_node=None), device(3, numa_node=1))
+    async with served(directory, node) as plugin:
+        assert await plugin.allocate(
+            ["0000:03:00.0"], [], ["0000:02:00.0", "0000:01:00.0"]
+        ) == api.AllocateResponse(
+            container_responses=[
+                given(3, numa_nodes="1"),
+                api.ContainerAllocateResponse(),
+                given(2, 1, numa_nodes=",0"),
+            ]
+        )
+
+
+async def test_a_repeated_id_is_given_once(directory: str) -> None:
+    async with served(directory, state(device(1), device(2))) as plugin:
+        answer = await plugin.allocate(["0000:02:00.0", "0000:01:00.0", "0000:02:00.0"])
+    assert answer == api.AllocateResponse(container_responses=[given(2, 1, numa_nodes="0,0")])
+
+
+async def test_no_id_is_given_nothing_not_even_kfd(directory: str) -> None:
+    async with served(directory, state(device(1), kfd="readable")) as plugin:
+        assert await plugin.allocate([]) == api.AllocateResponse(
+            container_responses=[api.ContainerAllocateResponse()]
+        )
+
+
+async def test_no_container_is_an_empty_answer(directory: str) -> None:
+    async with served(directory, state(device(1))) as plugin:
+        assert await plugin.allocate() == api.AllocateResponse()
+
+
+@pytest.mark.parametrize(
+    ("kfd", "expected"),
+    [
+        ("readable", given(1, numa_nodes="0")),
+        ("denied", given(1, numa_nodes="0")),
+        ("absent", given(1, numa_nodes="0", kfd=False)),
+    ],
+)
+async def test_kfd_is_given_where_it_exists_though_it_be_denied_to_us(
+    directory: str, kfd: KfdAccess, expected: api.ContainerAllocateResponse
+) -> None:
+    async with served(directory, state(device(1), kfd=kfd)) as plugin:
+        answer = await plugin.allocate(["0000:01:00.0"])
+    assert answer.container_responses == [expected]
+
+
+async def test_a_simulated_device_is_the_hosts_null(directory: str) -> None:
+    async with served(directory, state(device(1)), simulated=True) as plugin:
+        (answer,) = (await plugin.allocate(["0000:01:00.0"])).container_responses
+    assert answer.envs["AMDGPU_SIMULATED"] == "1"
+    assert {node.container_path: node.host_path for node in answer.devices} == {
+        "/dev/kfd": "/dev/null",
+        "/dev/dri/renderD129": "/dev/null",
+    }
+
+
+MIXED = (device(1), device(2, verdict=UNBOUND), device(3, resource="amd.com/cpx_nps1"))
+FOREIGN_ID = "x" * 500
+
+REFUSED: dict[str, tuple[list[list[str]], grpc.StatusCode, str]] = {
+    "unknown": (
+        [["0000:01:00.0", "0000:7f:00.0"]],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "amd.com/gpu has no device '0000:7f:00.0' on this node",
+    ),
+    "empty": ([[""]], grpc.StatusCode.INVALID_ARGUMENT, "amd.com/gpu has no device '' on this node"),
+    "500 characters": (
+        [[FOREIGN_ID]],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        f"amd.com/gpu has no device '{'x' * 80}…' on this node",
+    ),
+    "control characters": (
+        [["0000:01:00.0\n\x00"]],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        r"amd.com/gpu has no device '0000:01:00.0\n\x00' on this node",
+    ),
+    "of another resource": (
+        [["0000:03:00.0"]],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "device '0000:03:00.0' is served as amd.com/cpx_nps1, not as amd.com/gpu",
+    ),
+    "unhealthy": (
+        [["0000:02:00.0"]],
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "device 0000:02:00.0 is unhealthy: DriverUnbound: no driver is bound",
+    ),
+    "in the second container": (
+        [["0000:01:00.0"], ["0000:02:00.0"]],
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "device 0000:02:00.0 is unhealthy: DriverUnbound: no driver is bound",
+    ),
+}
+
+
+@pytest.mark.parametrize(("containers", "code", "details"), REFUSED.values(), ids=REFUSED.keys())
+async def test_allocate_refuses_and_names_the_device(
+    directory: str,
+    containers: list[list[str]],
+    code: grpc.StatusCode,
+    details: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with served(directory, state(*MIXED)) as plugin:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await plugin.allocate(*containers)
+    assert (refused.value.code(), refused.value.details()) == (code, details)
+    assert [(record.message, record.__dict__["fields"]) for record in caplog.records] == [
+        ("allocate refused", {"resource": GPU, "reason": details})
+    ]
+
+
+async def test_allocate_looks_at_the_state_of_now(directory: str) -> None:
+    async with served(directory, state(device(1))) as plugin:
+        await plugin.allocate(["0000:01:00.0"])
+        plugin.node.set(state(device(1, verdict=UNBOUND)))
+        with pytest.raises(grpc.aio.AioRpcError, match="DriverUnbound"):
+            await plugin.allocate(["0000:01:00.0"])
+        plugin.node.set(state(device(1)))
+        await plugin.allocate(["0000:01:00.0"])
+
+
+# ---- GetPreferredAllocation ----
+
+
+def asked(
+    size: int, available: Sequence[str] | None = None, must_include: Sequence[str] = ()
+) -> api.ContainerPreferredAllocationRequest:
+    return api.ContainerPreferredAllocationRequest(
+        available_deviceIDs=ids(1, 2, 3, 4) if available is None else available,
+        must_include_deviceIDs=must_include,
+        allocation_size=size,
+    )
+
+
+def ids(*buses: int) -> list[str]:
+    return [f"0000:{bus:02x}:00.0" for bus in buses]
+
+
+def paired_gpus() -> tuple[ListedDevice, ...]:
+    return tuple(device(bus) for bus in (1, 2, 3, 4))
+
+
+PAIRS = tuple(
+    Link(a, b, "xgmi" if (a, b) in {tuple(ids(1, 3)), tuple(ids(2, 4))} else "pcie", 15, None)
+    for a, b in itertools.combinations(ids(1, 2, 3, 4), 2)
+)
+
+
+async def test_each_container_is_preferred_what_is_near_and_includes_what_it_must(directory: str) -> None:
+    async with served(directory, state(*paired_gpus(), links=PAIRS)) as plugin:
+        assert await plugin.prefer(asked(2), asked(2, must_include=ids(4)), asked(4), asked(1, ids(3))) == [
+            ids(1, 3),
+            ids(2, 4),
+            ids(1, 2, 3, 4),
+            ids(3),
+        ]
+
+
+ODD = {
+    "size -3": asked(-3),
+    "size 0": asked(0),
+    "size 99": asked(99),
+    "smallest size": asked(-(2**31)),
+    "largest size": asked(2**31 - 1),
+    "nothing available": asked(1, []),
+    "unknown available": asked(2, ["0000:01:00.0", "gpu7"]),
+    "repeated available": asked(2, ["0000:01:00.0", "0000:01:00.0"]),
+    "unknown must-include": asked(2, must_include=["gpu7"]),
+    "must-include not available": asked(2, ids(1, 2, 3), must_include=ids(4)),
+    "more must-include than size": asked(1, must_include=ids(1, 2)),
+    "500 characters": asked(1, ["x" * 500], must_include=["x" * 500]),
+    "of another resource": asked(1, ids(9)),
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
+async def test_odd_input_gets_an_empty_preference_and_the_others_theirs(
+    directory: str, odd: api.ContainerPreferredAllocationRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = state(*paired_gpus(), device(9, resource="amd.com/cpx_nps1"), links=PAIRS)
+    async with served(directory, node) as plugin:
+        assert await plugin.prefer(asked(2), odd, asked(1, ids(4))) == [ids(1, 3), [], ids(4)]
+    assert [record.message for record in caplog.records] == ["no preference"]
+
+
+async def test_no_container_has_no_preference(directory: str) -> None:
+    async with served(directory, state(device(1))) as plugin:
+        assert await plugin.prefer() == []
+
+
+async def test_a_fault_of_ours_gets_an_empty_preference_and_is_told(
+    directory: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fault(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(service_module, "prefer", fault)
+    async with served(directory, state(device(1))) as plugin:
+        assert await plugin.prefer(asked(1, ids(1))) == [[]]
+    assert [record.message for record in caplog.records] == ["no preference: a fault of ours"]
