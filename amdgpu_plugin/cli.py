@@ -84,6 +84,16 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pace", metavar="SECONDS", type=_pace, help="pause between two steps; 0 for none")
 
 
+def _inject_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("device", metavar="DEVICE", help="device ID or PCI address")
+    parser.add_argument(
+        "what", metavar="WHAT", help="unbind, bind, remove, add, repartition=MODE; clear: all as it was"
+    )
+    parser.add_argument(
+        "--for", dest="seconds", metavar="SECONDS", type=_pace, help="undo it after so many seconds"
+    )
+
+
 def _pace(text: str) -> float:
     try:
         seconds = float(text)
@@ -143,6 +153,19 @@ SIGTERM, SIGINT and SIGQUIT end it with status 0.""",
   amdgpu-plugin discover --sysfs-root node7.capture.gz""",
         "[options] FILE",
         _capture_arguments,
+    ),
+    "inject": Verb(
+        "a fault for a running simulated daemon, to rehearse a failure",
+        _LOG_FLAGS | {"--config", "--state-dir"},
+        """\
+  amdgpu-plugin inject 0000:05:00.0 unbind
+  amdgpu-plugin inject 0000:05:00.0 remove --for 30
+  amdgpu-plugin inject 0000:05:00.0 repartition=CPX
+  amdgpu-plugin inject 0000:05:00.0 clear
+
+Only a daemon started with --simulate takes faults. DEVICE is a device ID or a PCI address.""",
+        "[options] DEVICE WHAT",
+        _inject_arguments,
     ),
     "version": Verb("the version, and nothing else", frozenset(), "  amdgpu-plugin version", ""),
 }

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 
 from amdgpu_plugin.config import Config
@@ -47,10 +47,10 @@ class Daemon:
                 for task in tasks:
                     task.cancel()
         except* DirectoryLostError as lost:
-            log.error("cannot go on here: %s", lost.exceptions[0])  # noqa: TRY400 - no fault of ours to trace
+            log.error("cannot go on here: %s", next(leaves(lost)))  # noqa: TRY400 - no fault of ours to trace
             status = EXIT_FAULT
         except* Exception as faults:
-            for fault in faults.exceptions:
+            for fault in leaves(faults):
                 log.critical("a fault of ours ends the daemon", exc_info=fault)
             status = EXIT_FAULT
         return status
@@ -101,6 +101,15 @@ def leave_if_stuck(stuck: Iterable[str], status: int) -> None:
 def _stop(stop: asyncio.Event, number: signal.Signals) -> None:
     log.info("stopping", extra={"fields": {"signal": number.name}})
     stop.set()
+
+
+def leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
+    """What was raised, out of the groups within groups that task groups make."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error
 
 
 async def _never_returns(part: Coroutine[None, None, None]) -> None:

@@ -4,9 +4,9 @@ Written by the health monitor alone; every face (kubelet, and later metrics and 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from amdgpu_plugin.discovery.inventory import ComputeDevice, Gpu, Inventory
 
@@ -24,6 +24,30 @@ class Verdict:
     def __str__(self) -> str:
         """`DriverUnbound: no driver is bound`."""
         return f"{self.condition}: {self.detail}"
+
+
+class Held(NamedTuple):
+    """A device as the kubelet charges it to containers."""
+
+    resource: str
+    device_id: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Holder:
+    """A container that holds a device."""
+
+    namespace: str
+    pod: str
+    container: str
+
+    def __str__(self) -> str:
+        """`namespace/pod`, which is what people look for."""
+        return f"{self.namespace}/{self.pod}"
+
+
+Holders = Mapping[Held, tuple[Holder, ...]]
+"""Who holds which devices on this node, of any plugin."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -435,12 +435,12 @@ def test_unknown_variables_warn_and_service_links_do_not() -> None:
 def test_what_has_no_effect_yet_warns_where_it_is_set() -> None:
     loaded = load_config(
         {"--replicas": "2", "--log-level": "debug"},
-        {"AMDGPU_PLUGIN_STATE_DIR": "/s"},
+        {"AMDGPU_PLUGIN_DEV_ROOT": "/s"},
         "health: {interval: 3, mode: enforce}",
         yaml_name="node.yaml",
     )
     assert loaded.warnings == (
-        "AMDGPU_PLUGIN_STATE_DIR: set, and without effect in this version",
+        "AMDGPU_PLUGIN_DEV_ROOT: set, and without effect in this version",
         "--replicas: set, and without effect in this version",
         "node.yaml: health.mode: set, and without effect in this version",
     )
@@ -458,7 +458,10 @@ def test_what_has_an_effect_in_this_version() -> None:
         "--simulate",
         "--simulate-anyway",
         "--device-plugins-dir",
+        "--pod-resources-dir",
+        "--state-dir",
         "--resource-naming",
+        "--retire-after",
         "--health-interval",
         "--health-read-deadline",
         "--log-level",

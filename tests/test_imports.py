@@ -62,7 +62,7 @@ VALUES: dict[str, frozenset[str] | None] = {
     # what a node has: every room speaks of it
     "discovery.inventory": None,
     # what the kubelet is told of a device: allocation chooses among them; the broadcast is not a value
-    "node": frozenset({"ListedDevice", "NodeState", "Verdict"}),
+    "node": frozenset({"Held", "Holder", "Holders", "ListedDevice", "NodeState", "Verdict"}),
 }
 
 # Anything not named here may be imported nowhere.

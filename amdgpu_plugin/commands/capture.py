@@ -6,11 +6,13 @@ Read is what the tables below name and nothing else: some files reset on reading
 
 import argparse
 import asyncio
+import contextlib
 import errno
 import gzip
-import hashlib
 import os
 import re
+import secrets
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +21,7 @@ from typing import TypeVar
 from amdgpu_plugin import __version__
 from amdgpu_plugin.capture_file import Capture, Entry, Folder, Link, format_capture
 from amdgpu_plugin.commands.inputs import node_input
+from amdgpu_plugin.commands.serials import mask_serials
 from amdgpu_plugin.config import Config, ConfigError
 from amdgpu_plugin.discovery import drm, kfd, pci
 from amdgpu_plugin.lanes import Hung, Lanes
@@ -38,6 +41,11 @@ _AMDGPU_FILES = (
     "mem_info_vram_vendor gpu_busy_percent mem_busy_percent vcn_busy_percent gpu_metrics pcie_replay_count "
     "xgmi_device_id xgmi_physical_id xgmi_num_hops xgmi_num_links xgmi_port_num xgmi_hive_info/xgmi_hive_id"
 ).split()
+# Answered from the driver's memory, and read by discovery in any case: these wake nobody.
+_AMDGPU_FILES_AT_REST = (
+    "product_name mem_info_vram_total current_compute_partition available_compute_partition "
+    "current_memory_partition xgmi_hive_info/xgmi_hive_id"
+).split()
 # Folders of which every plain file is read, but for these.
 _AMDGPU_FOLDERS = ("ras", "compute_partition_config")
 _NEVER = frozenset({"xgmi_error", "pcie_bw", "config", "rom"})
@@ -46,8 +54,6 @@ _HWMON = re.compile(
 )
 _KFD_FILES = ("gpu_id", "name", "properties")
 _KFD_FOLDERS = ("mem_banks", "io_links", "p2p_links")
-_SERIAL_FILES = re.compile(r"devices/.*/(unique_id|serial_number)")
-_KFD_UNIQUE_ID = re.compile(rb"^(unique_id )([1-9]\d*)$", re.MULTILINE)
 
 T = TypeVar("T")
 
@@ -57,12 +63,12 @@ def run(config: Config, args: argparse.Namespace) -> int:
     with node_input(config) as source:
         capture = asyncio.run(take(source.sysfs, Lanes(), deadline=config.health_read_deadline_seconds))
     if args.mask_serials:
-        capture = mask_serials(capture)
+        capture = mask_serials(capture, key=secrets.token_bytes(16))
     made = f"amdgpu-plugin {__version__}, {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     _write(args.file, format_capture(capture, (made, f"of {config.simulate or config.sysfs_root}")))
-    print(
-        f"{args.file}: {len(capture.entries)} entries; look: amdgpu-plugin discover --sysfs-root {args.file}"
-    )
+    look = f"amdgpu-plugin discover --sysfs-root {args.file}"
+    # not on stdout, which may be what FILE is
+    print(f"{args.file}: {len(capture.entries)} entries; look: {look}", file=sys.stderr)
     return 0
 
 
@@ -89,11 +95,6 @@ async def take(sysfs: Sysfs, lanes: Lanes, *, deadline: float) -> Capture:
     for _, seen in answers:
         entries |= seen
     return Capture.of(entries)
-
-
-def mask_serials(capture: Capture) -> Capture:
-    """Serial numbers and unique ids replaced, equal ones by equal ones, so that nothing else changes."""
-    return Capture.of({path: _masked(path, entry) for path, entry in capture.entries.items()})
 
 
 class _Walk:
@@ -173,7 +174,12 @@ def _walk_device(path: str, walk: _Walk) -> None:
     _walk_bridges(path, walk)
     status = walk.entries[f"{path}/power/runtime_status"]
     asleep = isinstance(status, Blob) and status.value.strip() == b"suspended"
-    if pci.driver_of(walk.sysfs, path) == "amdgpu" and not asleep:
+    if pci.driver_of(walk.sysfs, path) != "amdgpu":
+        return
+    if asleep:
+        for name in _AMDGPU_FILES_AT_REST:
+            walk.file(f"{path}/{name}")
+    else:
         _walk_amdgpu(path, walk)
 
 
@@ -225,34 +231,21 @@ def _walk_kfd_node(path: str, walk: _Walk) -> None:
             walk.file(f"{path}/{family}/{number}/properties")
 
 
-def _masked(path: str, entry: Entry) -> Entry:
-    if not isinstance(entry, Blob):
-        return entry
-    if _SERIAL_FILES.fullmatch(path) and entry.value.strip().strip(b"0"):
-        text = entry.value.decode(errors="replace").strip()
-        value = (
-            f"{_mask(int(text, 16)):016x}" if path.endswith("/unique_id") else f"masked-{_mask(text):016x}"
-        )
-        return Blob(f"{value}\n".encode())
-    if "/topology/nodes/" in path:
-        return Blob(_KFD_UNIQUE_ID.sub(lambda found: found[1] + b"%d" % _mask(int(found[2])), entry.value))
-    return entry
-
-
-def _mask(serial: int | str) -> int:
-    """A number that does not give away the serial: 64 bits, like a unique_id."""
-    return int.from_bytes(hashlib.sha256(str(serial).encode()).digest()[:8], "big") or 1
-
-
 def _write(path: str, text: str) -> None:
     data = text.encode()
     if path.endswith(".gz"):
         data = gzip.compress(data, mtime=0)
-    unfinished = f"{path}.part"
+    # Only a plain file is replaced: a pipe or /dev/stdout, itself a link, is written to as it is.
+    plain = not os.path.lexists(path) or (os.path.isfile(path) and not os.path.islink(path))
+    target = f"{path}.part" if plain else path
     try:
-        with open(unfinished, "wb") as file:
+        with open(target, "wb") as file:
             file.write(data)
-        os.replace(unfinished, path)
+        if plain:
+            os.replace(target, path)
     except OSError as error:
+        if plain:
+            with contextlib.suppress(OSError):
+                os.unlink(target)
         hint = "give a path in a folder that can be written"
         raise ConfigError(f"cannot be written: {error.strerror}", where=path, hint=hint) from error

@@ -81,13 +81,15 @@ def run(config: Config, args: argparse.Namespace) -> int:
     pace = args.pace if args.pace is not None else _TERMINAL_PACE_SECONDS if terminal else 0.0
     story = _Story(pace, colour=terminal and "NO_COLOR" not in os.environ)
     folder = _folder()
+    status = daemon.EXIT_FAULT
     try:
-        return asyncio.run(_play(config, shape, story, folder))
-    except TimeoutError as late:
-        print(f"\nThe demo went wrong: {late or 'something did not happen in time'}", file=sys.stderr)
-        return 1
+        status = asyncio.run(_play(config, shape, story, folder))
+    except* TimeoutError as late:
+        for why in daemon.leaves(late):
+            print(f"\nThe demo went wrong: {why}", file=sys.stderr)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    return status
 
 
 def _folder() -> str:

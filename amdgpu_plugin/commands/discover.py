@@ -22,7 +22,9 @@ def run(config: Config, args: argparse.Namespace) -> int:
 
 def as_json(inventory: Inventory) -> str:
     """The contract of `discover -o json`: the Inventory's own fields; what is not known is null."""
-    return json.dumps(asdict(inventory), indent=2)
+    facts = asdict(inventory)
+    del facts["xcp_devices"]
+    return json.dumps(facts, indent=2)
 
 
 def as_table(inventory: Inventory) -> str:

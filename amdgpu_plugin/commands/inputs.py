@@ -16,6 +16,7 @@ from amdgpu_plugin.sysfs import DirectorySysfs, Sysfs
 AMDGPU_IDS = "/usr/share/libdrm/amdgpu.ids"
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - tempfile makes the folder, under a name of its own
 PCI_IDS = "/usr/share/misc/pci.ids"
+_ROOT_HINT = "a directory laid out like /sys, or a file made by `amdgpu-plugin capture`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +48,16 @@ def scratch_parent() -> str | None:
 
 
 def open_sysfs(root: str) -> Sysfs:
-    """The sysfs at a directory, or in a capture file."""
+    """The sysfs at a directory, or in a capture file. ConfigError where there is neither."""
     if os.path.isdir(root):
         return DirectorySysfs(root)
+    if not os.path.isfile(root):
+        what = "is neither a directory nor a file" if os.path.exists(root) else "does not exist"
+        raise ConfigError(f"{root} {what}", where="--sysfs-root", hint=_ROOT_HINT)
     try:
         return load_capture(root)
     except CaptureError as error:
-        raise ConfigError(str(error), where=f"--sysfs-root {root}") from error
-    except FileNotFoundError as error:
-        hint = "give a directory laid out like /sys, or a file made by `amdgpu-plugin capture`"
-        raise ConfigError("does not exist", where=f"--sysfs-root {root}", hint=hint) from error
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=f"--sysfs-root {root}") from error
+        raise ConfigError(str(error), where="--sysfs-root", hint=_ROOT_HINT) from error
 
 
 def product_names() -> ProductNames:

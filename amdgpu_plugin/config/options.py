@@ -77,9 +77,9 @@ GROUPS: Mapping[str, tuple[Option, ...]] = MappingProxyType({
                "directory of kubelet.sock; does not move with the kubelet's root directory"),
         Option("pod_resources_dir", "pod-resources-dir", "pod_resources_dir", PATH,
                "/var/lib/kubelet/pod-resources",
-               "directory of the pod-resources socket, below the kubelet's root directory", LATER),
+               "directory of the pod-resources socket, below the kubelet's root directory"),
         Option("state_dir", "state-dir", "state_dir", PATH, "/run/amdgpu-plugin",
-               "what is remembered until the next boot, and the control socket; made when missing", LATER),
+               "directory of the control socket; made when missing"),
     ),
     "Resources": (
         Option("resource_naming", "resource-naming", "resource_naming", word("single", "mixed"), "single",
@@ -100,7 +100,7 @@ GROUPS: Mapping[str, tuple[Option, ...]] = MappingProxyType({
         Option("devices_expect", None, "devices.expect", whole(0, 1024), None,
                "how many GPUs this node should have", LATER),
         Option("retire_after_seconds", "retire-after", "retire_after", seconds(0, 86400), 600,
-               "how long IDs of an earlier partition mode stay listed, unhealthy", LATER),
+               "how long IDs of an earlier partition mode stay listed, unhealthy, at least"),
     ),
     "What containers get": (
         Option("allocate_card_nodes", None, "allocate.card_nodes", SWITCH, False,

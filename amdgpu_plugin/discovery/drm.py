@@ -34,9 +34,15 @@ class Minor:
     device: str
 
     @property
+    def xcp_number(self) -> int | None:
+        """The number of a compute partition's platform device; None for any other device."""
+        found = _XCP.fullmatch(posixpath.basename(self.device))
+        return int(found[1]) if found else None
+
+    @property
     def is_xcp(self) -> bool:
         """True for a compute partition's platform device, which says nothing about its GPU."""
-        return _XCP.fullmatch(posixpath.basename(self.device)) is not None
+        return self.xcp_number is not None
 
 
 @dataclass(frozen=True)

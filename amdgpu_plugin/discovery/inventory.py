@@ -1,7 +1,7 @@
 """What a node has: the values discovery returns. All immutable; None means not known, never 0 or -1."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 KfdAccess = Literal["readable", "denied", "absent"]
@@ -73,13 +73,29 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class XcpDevice:
+    """A platform device `amdgpu_xcp_<number>`, by which AMD's plugin calls a partition.
+
+    `gpu` is the PCI address of the GPU whose minors it follows; None where none goes before it.
+    """
+
+    number: int
+    render_node: str
+    gpu: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
-    """A node's AMD GPUs at one moment: GPUs by PCI address, links by pair, skipped by path."""
+    """A node's AMD GPUs at one moment: GPUs by PCI address, links by pair, skipped by path.
+
+    `xcp_devices` are names others use for the same hardware, no part of what the node has.
+    """
 
     driver: Driver
     gpus: tuple[Gpu, ...]
     links: tuple[Link, ...]
     skipped: tuple[Skipped, ...]
+    xcp_devices: tuple[XcpDevice, ...] = field(default=(), compare=False)
 
 
 def address_order(address: str) -> tuple[int, ...]:

@@ -19,6 +19,8 @@ XGMI, PCIE = 11, 2
 
 _DENIED = frozenset({EPERM, EACCES})
 _VRAM_HEAPS = frozenset({1, 2})
+_HIGHEST = str(2**64 - 1)
+_BANK_KEYS = frozenset({"heap_type", "size_in_bytes"})
 _LINK_KEYS = frozenset({"type", "node_to", "weight", "max_bandwidth"})
 _NODE_KEYS = frozenset(
     {
@@ -95,12 +97,14 @@ def node_path(number: int) -> str:
     return f"{NODES}/{number}"
 
 
-def list_nodes(sysfs: Sysfs) -> tuple[int, ...] | Absent:
-    """The numbers of all nodes, or Absent where KFD is not there."""
+def list_nodes(sysfs: Sysfs) -> tuple[int, ...] | Absent | Refused:
+    """The numbers of all nodes; Absent where KFD is not there, Refused where it is denied."""
     names = sysfs.list(NODES)
+    if isinstance(names, Refused) and names.errno in _DENIED:
+        return names
     if not isinstance(names, Names):
         return Absent()
-    return tuple(sorted(int(name) for name in names.value if name.isdecimal()))
+    return tuple(sorted(int(name) for name in names.value if _is_number(name)))
 
 
 def read_node(sysfs: Sysfs, number: int, existing: frozenset[int]) -> NodeAnswer:
@@ -180,7 +184,10 @@ def _parse_lines(text: str, wanted: frozenset[str]) -> Mapping[str, int] | str:
 
 
 def _is_number(text: str | None) -> bool:
-    return text is not None and text.isascii() and text.isdecimal()
+    """True for the decimal of 64 bits, the widest the kernel prints; int() raises on thousands of digits."""
+    if text is None or len(text) > len(_HIGHEST) or not (text.isascii() and text.isdecimal()):
+        return False
+    return len(text) < len(_HIGHEST) or text <= _HIGHEST
 
 
 def _gpu_id(sysfs: Sysfs, path: str) -> int | Denied | None:
@@ -188,22 +195,21 @@ def _gpu_id(sysfs: Sysfs, path: str) -> int | Denied | None:
     if isinstance(answer, Refused) and answer.errno in _DENIED:
         return Denied()
     text = answer.value.strip("\0\n ") if isinstance(answer, Text) else ""
-    return int(text) if text.isascii() and text.isdecimal() else None
+    return int(text) if _is_number(text) else None
 
 
 def _read_vram(sysfs: Sysfs, path: str) -> int | None:
+    """Bytes of all VRAM banks; None where there are none, or one does not tell its size."""
     banks = sysfs.list(f"{path}/mem_banks")
-    sizes: list[int] = []
+    total = 0
     for bank in banks.value if isinstance(banks, Names) else ():
         answer = sysfs.read(f"{path}/mem_banks/{bank}/properties")
-        values = (
-            parse_properties(answer.value, frozenset({"heap_type", "size_in_bytes"}))
-            if isinstance(answer, Text)
-            else ""
-        )
-        if not isinstance(values, str) and values.get("heap_type") in _VRAM_HEAPS:
-            sizes.append(values.get("size_in_bytes", 0))
-    return sum(sizes) or None
+        values = parse_properties(answer.value, _BANK_KEYS) if isinstance(answer, Text) else str(answer)
+        if isinstance(values, str):
+            return None
+        if values.get("heap_type") in _VRAM_HEAPS:
+            total += values.get("size_in_bytes", 0)
+    return total or None
 
 
 def _read_links(

@@ -6,14 +6,17 @@ GPU's lane: it keeps the lane it hangs in, and the rest is read in another.
 
 import asyncio
 from functools import partial
+from itertools import chain, count
 
 from amdgpu_plugin.discovery import kfd
 from amdgpu_plugin.discovery.inventory import KfdAccess, Skipped
 from amdgpu_plugin.lanes import Hung, Lane, Lanes
-from amdgpu_plugin.sysfs import Absent, Sysfs
+from amdgpu_plugin.sysfs import Absent, Refused, Sysfs
 
 _PATIENCE_SHARE = 1 / 8
 """Of the deadline, for one node: so that there is time for the others."""
+_LISTING = -1
+"""Stands among the numbers of stuck nodes for the list of them."""
 
 
 class KfdReader:
@@ -28,31 +31,42 @@ class KfdReader:
     async def read(self, *, deadline: float) -> kfd.KfdTopology:
         """The topology within `deadline` seconds; nodes that did not answer are named in it."""
         patience = deadline * _PATIENCE_SHARE
-        numbers = await self._free_lane().ask(partial(kfd.list_nodes, self._sysfs), deadline=patience)
+        self._stuck = {number: lane for number, lane in self._stuck.items() if lane.stuck}
+        numbers = await self._list(patience)
         if isinstance(numbers, Hung):
             return kfd.KfdTopology("readable", (), skipped=(Skipped(kfd.NODES, str(numbers)),))
         if isinstance(numbers, Absent):
             return kfd.KfdTopology("absent", ())
+        if isinstance(numbers, Refused):
+            return kfd.KfdTopology("denied", (), skipped=(Skipped(kfd.NODES, str(numbers)),))
         return _topology(await self._answers(numbers, patience, deadline), numbers, patience)
+
+    async def _list(self, patience: float) -> tuple[int, ...] | Absent | Refused | Hung:
+        if _LISTING in self._stuck:
+            return Hung(patience)
+        lane = self._free_lane()
+        numbers = await lane.ask(partial(kfd.list_nodes, self._sysfs), deadline=patience)
+        if isinstance(numbers, Hung):
+            self._stuck[_LISTING] = lane
+        return numbers
 
     async def _answers(
         self, numbers: tuple[int, ...], patience: float, deadline: float
     ) -> dict[int, kfd.NodeAnswer]:
         loop = asyncio.get_running_loop()
         end = loop.time() + deadline
-        self._stuck = {number: lane for number, lane in self._stuck.items() if lane.stuck}
         answers: dict[int, kfd.NodeAnswer] = {}
         left = [number for number in numbers if number not in self._stuck]
         while left and loop.time() < end:
             walk, lane = _Walk(self._sysfs, left, frozenset(numbers)), self._free_lane()
-            if not await _done(walk, lane, patience):
+            if not await _done(walk, lane, patience, end):
                 self._stuck[walk.current] = lane
             answers |= walk.answers
             left = [number for number in left if number not in answers and number not in self._stuck]
         return answers
 
     def _free_lane(self) -> Lane:
-        names = ("kfd", *(f"kfd {count}" for count in range(2, len(self._stuck) + 3)))
+        names = chain(("kfd",), (f"kfd {number}" for number in count(2)))
         return next(lane for name in names if not (lane := self._lanes[name]).stuck)
 
 
@@ -77,11 +91,15 @@ class _Walk:
             self.answers = self.answers | {number: answer}
 
 
-async def _done(walk: _Walk, lane: Lane, patience: float) -> bool:
-    """False when one node took longer than `patience` seconds; a walk that comes on is waited for."""
+async def _done(walk: _Walk, lane: Lane, patience: float, end: float) -> bool:
+    """False when one node took longer than `patience` seconds; a walk that comes on is waited for.
+
+    `end` is the loop's time at which even that is given up.
+    """
+    loop = asyncio.get_running_loop()
     came_to = walk.current
     answer = await lane.ask(walk.run, deadline=patience)
-    while isinstance(answer, Hung) and walk.current != came_to:
+    while isinstance(answer, Hung) and walk.current != came_to and loop.time() < end:
         came_to = walk.current
         answer = await lane.ask(_nothing, deadline=patience)
     walk.given_up = isinstance(answer, Hung)

@@ -31,17 +31,19 @@ def name_resources(inventory: Inventory, naming: Naming, kept: Mapping[str, str]
     since an ID's resource is fixed while it is listed.
     """
     styles = {style_of(gpu) for gpu in inventory.gpus if gpu.devices}
-    uniform = len(styles) <= 1
+    # What is not known of one GPU must not rename another's devices.
+    known = {style_of(gpu) for gpu in inventory.gpus if gpu.devices and _is_known(gpu)}
+    shared = known or styles
     kept = kept or {}
 
     def resource(gpu: Gpu) -> str:
         style = style_of(gpu)
         if naming == "mixed":
             return WHOLE if gpu.compute_partition is None else f"{NAMESPACE}/{_style(gpu)}"
-        if style is None:
+        if gpu.compute_partition is None:
             return WHOLE
-        taken_by_others = any(name == WHOLE and other != style for other, name in kept.items())
-        return kept.get(style) or (WHOLE if uniform and not taken_by_others else f"{NAMESPACE}/{style}")
+        whole = (style is None or shared == {style}) and WHOLE not in kept.values()
+        return kept.get(style or "") or (WHOLE if whole else f"{NAMESPACE}/{_style(gpu)}")
 
     gpus = tuple(
         replace(gpu, devices=tuple(replace(device, resource=resource(gpu)) for device in gpu.devices))
@@ -53,6 +55,10 @@ def name_resources(inventory: Inventory, naming: Naming, kept: Mapping[str, str]
 def names_of(inventory: Inventory) -> dict[str, str]:
     """The resource each style goes by; whole GPUs under the empty style."""
     return {style_of(gpu) or "": gpu.devices[0].resource for gpu in inventory.gpus if gpu.devices}
+
+
+def _is_known(gpu: Gpu) -> bool:
+    return style_of(gpu) is None or gpu.memory_partition is not None
 
 
 def _style(gpu: Gpu) -> str:

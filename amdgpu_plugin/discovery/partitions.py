@@ -27,15 +27,37 @@ class Unproven:
     reason: str
 
 
+def minors_in_order(gpus: Iterable[PciGpu], drm: DrmMinors) -> bool:
+    """True when each xcp minor is one of the seven after a GPU that may have them, and nothing else is there.
+
+    A GPU takes the lowest free minors, its own first. Bound into gaps that others left it may have its xcp
+    minors behind another's own, seven in a row; then some are out of order elsewhere.
+    """
+    whole = {gpu.path for gpu in gpus if _is_never_partitioned(gpu)}
+    known = {gpu.path for gpu in gpus} - whole
+    before: Minor | None = None
+    for minor in drm.render_nodes.values():
+        near = before is not None and minor.number <= before.number + XCP_DEVICES_PER_GPU
+        if minor.is_xcp:
+            if before is None or not near or before.device in whole:
+                return False
+        elif before is not None and near and before.device in known:
+            return False
+        else:
+            before = minor
+    return True
+
+
 def whole_or_partitions(
-    gpu: PciGpu, drm: DrmMinors, nodes: tuple[KfdNode, ...], *, kfd_complete: bool
+    gpu: PciGpu, drm: DrmMinors, nodes: tuple[KfdNode, ...], *, kfd_complete: bool, in_order: bool
 ) -> tuple[ComputeDevice, ...] | Unproven:
     """The GPU's devices (resource not yet named), by partition.
 
-    `nodes` are the KFD nodes proven to be this GPU's; `kfd_complete` says that there are no others.
+    `nodes` are the KFD nodes proven to be this GPU's; `kfd_complete` says that there are no others, and
+    `in_order` (`minors_in_order`) that minors tell whose they are.
     """
     mode = gpu.compute_partition
-    if mode is None or mode == "SPX":
+    if mode == "SPX" or _is_never_partitioned(gpu):
         if len(nodes) > 1:
             return Unproven(f"KFD lists {len(nodes)} nodes, but the GPU is not partitioned: not settled")
         return _whole(gpu, drm, nodes)
@@ -44,14 +66,19 @@ def whole_or_partitions(
         own = drm.of(gpu.path, "render")
         if kfd_complete and len(nodes) == 1 and own is not None and nodes[0].render_minor == own.number:
             return _whole(gpu, drm, nodes)
-        return Unproven(f"compute partition mode not known ({mode})")
+        return Unproven(f"compute partition mode not known ({mode or 'absent'})")
     if not nodes:
-        return Unproven("no KFD node yet") if kfd_complete else _inferred(gpu, mode, drm)
+        return Unproven("no KFD node yet") if kfd_complete else _inferred(gpu, mode, drm, in_order=in_order)
     if len(nodes) == 1 and mode == "CPX" and (nodes[0].num_xcc or 1) > 1:
         return Unproven("the mode is CPX, but KFD still lists one whole node: not settled")
     if len(nodes) > _COUNTS.get(mode, XCP_DEVICES_PER_GPU + 1):
         return Unproven(f"the mode is {mode}, but KFD lists {len(nodes)} nodes: not settled")
     return _proven(gpu, mode, drm, nodes)
+
+
+def _is_never_partitioned(gpu: PciGpu) -> bool:
+    # A GPU that lists the modes it may take has one, whatever became of the file that tells it.
+    return gpu.compute_partition is None and not gpu.available_partitions
 
 
 def _whole(gpu: PciGpu, drm: DrmMinors, nodes: tuple[KfdNode, ...]) -> tuple[ComputeDevice, ...] | Unproven:
@@ -70,21 +97,27 @@ def _proven(gpu: PciGpu, mode: str, drm: DrmMinors, nodes: tuple[KfdNode, ...]) 
             drm,
             node.number,
         )
-        for number, node in _numbered(nodes)
+        for number, node in _numbered(gpu, nodes)
     )
 
 
-def _numbered(nodes: tuple[KfdNode, ...]) -> Iterable[tuple[int, KfdNode]]:
-    """Each node with its partition's number: the low bits of location_id, else the order of minors."""
+def _numbered(gpu: PciGpu, nodes: tuple[KfdNode, ...]) -> Iterable[tuple[int, KfdNode]]:
+    """Each node with its partition's number: the low bits of location_id, else the order of minors.
+
+    The kernel ORs the number into the function's: it is only told apart where that is 0.
+    """
     numbers = [node.location_id & 7 for node in nodes]
+    told = gpu.address.endswith(".0") and len(set(numbers)) == len(nodes)
     in_order = sorted(nodes, key=lambda node: node.render_minor)
-    pairs = zip(numbers, nodes, strict=True) if len(set(numbers)) == len(nodes) else enumerate(in_order)
+    pairs = zip(numbers, nodes, strict=True) if told else enumerate(in_order)
     return sorted(pairs, key=lambda pair: pair[0])
 
 
-def _inferred(gpu: PciGpu, mode: str, drm: DrmMinors) -> tuple[ComputeDevice, ...] | Unproven:
+def _inferred(
+    gpu: PciGpu, mode: str, drm: DrmMinors, *, in_order: bool
+) -> tuple[ComputeDevice, ...] | Unproven:
     count = _COUNTS.get(mode) or _cpx_count(gpu)
-    minors = _own_minors(gpu, drm)
+    minors = _own_minors(gpu, drm) if in_order else None
     if count is None or minors is None:
         return Unproven("parent not provable without KFD")
     return tuple(

@@ -4,6 +4,7 @@ Attributes of the PCI core (vendor, class, numa_node) and of amdgpu (unique_id, 
 product_name) live in the same folder; the kernel's drivers/gpu/drm/amd/amdgpu makes the latter.
 """
 
+import posixpath
 import re
 from dataclasses import dataclass
 
@@ -40,7 +41,6 @@ class PciGpu:
     compute_partition: str | Refused | Garbled | None
     available_partitions: tuple[str, ...]
     memory_partition: str | None
-    xgmi_hive: str | None
     skipped: tuple[Skipped, ...]
 
     @property
@@ -72,8 +72,7 @@ def read_gpu(sysfs: Sysfs, path: str, address: str) -> PciGpu | Skipped:
         product=folder.word("product_name"),
         compute_partition=folder.compute_partition(),
         available_partitions=folder.words("available_compute_partition"),
-        memory_partition=folder.word("current_memory_partition"),
-        xgmi_hive=folder.hive(),
+        memory_partition=folder.memory_partition(),
         skipped=tuple(folder.skipped),
     )
 
@@ -114,6 +113,24 @@ def device_path(sysfs: Sysfs, address: str) -> str:
     """Where the function's own folder is; the bus's link when that cannot be told."""
     path = sysfs.resolve(f"{DRIVERS}/amdgpu/{address}")
     return path.value if isinstance(path, Path) else f"{DEVICES}/{address}"
+
+
+def hive_folder(sysfs: Sysfs, path: str) -> str | None:
+    """The folder that tells a GPU's hive: one GPU of the hive has it, the others have links to it."""
+    folder = f"{path}/xgmi_hive_info"
+    match sysfs.link(folder):
+        case Text(target):
+            return posixpath.normpath(posixpath.join(path, target))
+        case Garbled():
+            return folder
+    return None
+
+
+def read_hive(sysfs: Sysfs, folder: str) -> tuple[str | None, tuple[Skipped, ...]]:
+    """The hive's id, decimal as KFD has it, None for no hive; and what is wrong. Blocks: for a lane."""
+    answers = _Folder(sysfs, folder)
+    hive = answers.number("xgmi_hive_id", 10)
+    return str(hive) if hive else None, tuple(answers.skipped)
 
 
 def driver_version(sysfs: Sysfs) -> str | None:
@@ -163,7 +180,7 @@ class _Folder:
             value = int(text, base)
         except ValueError:
             value = lowest - 1
-        if value < lowest or not text.isascii():
+        if not lowest <= value < 2**64 or not text.isascii() or "_" in text:
             self.skip(name, f"not a number: {text[:40]!r}")
             return None
         return value
@@ -187,17 +204,22 @@ class _Folder:
         self.skip("current_compute_partition", garbled.why)
         return garbled
 
-    def hive(self) -> str | None:
-        hive = self.number("xgmi_hive_info/xgmi_hive_id", 10)
-        return str(hive) if hive else None
+    def memory_partition(self) -> str | None:
+        text = self.word("current_memory_partition")
+        if text is None or re.fullmatch("NPS[0-9]{1,2}", text):
+            return text
+        self.skip("current_memory_partition", f"not a memory partition mode: {text[:40]!r}")
+        return None
 
 
 def _known(numa_node: int | None) -> int | None:
     return None if numa_node == -1 else numa_node
 
 
-def _vendor(sysfs: Sysfs, path: str) -> int | None:
+def _vendor(sysfs: Sysfs, path: str) -> int | Absent | None:
     vendor = sysfs.read(f"{path}/vendor")
+    if isinstance(vendor, Absent):
+        return vendor
     try:
         return int(clean(vendor.value), 16) if isinstance(vendor, Text) else None
     except ValueError:
@@ -208,6 +230,8 @@ def _not_ours(sysfs: Sysfs, path: str, driver: str | None) -> Skipped:
     vendor = _vendor(sysfs, path)
     if vendor == AMD_VENDOR:
         return Skipped(path, _unusable(driver))
+    if isinstance(vendor, Absent):
+        return Skipped(path, "vanished")
     shown = "unknown" if vendor is None else f"0x{vendor:04x}"
     return Skipped(path, f"{FOREIGN} (vendor {shown})")
 

@@ -5,7 +5,7 @@ late answer counts.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -23,6 +23,7 @@ from amdgpu_plugin.sysfs import Sysfs
 NODE_LANE = "node"
 _BUS_LANE = "bus"
 _SOON_SECONDS = 0.05
+_NO_GPU = Skipped(f"{pci.DRIVERS}/amdgpu", "no GPU is bound to amdgpu")
 
 T = TypeVar("T")
 
@@ -55,32 +56,67 @@ class Scanner:
         if isinstance(first, Hung):
             nothing = KfdTopology("absent", ())
             silent = (Skipped(drm.CLASS, str(first)),)
-            return build(Scan(None, (), drm.DrmMinors((), ()), nothing, silent), self._names)
-        minors, paths = first
+            return build(Scan(None, (), drm.DrmMinors((), ()), nothing, {}, silent), self._names)
+        minors, paths, hive_folders = first
         topology = asyncio.create_task(self._kfd.read(deadline=deadline))
         others = asyncio.create_task(self._read_others(frozenset(paths), deadline))
-        await asyncio.wait([topology, others], timeout=_SOON_SECONDS)
+        hives = asyncio.create_task(self._read_hives(hive_folders, deadline))
+        await asyncio.wait([topology, others, hives], timeout=_SOON_SECONDS)
         answers = await _in_turn([self._read_gpu(*each, deadline) for each in paths.items()])
         version, elsewhere = await others
+        by_address, silent_hives = await hives
         gpus = tuple(answer for answer in answers if isinstance(answer, pci.PciGpu))
-        unused = (_under_its_card(answer, minors) for answer in answers if isinstance(answer, Skipped))
-        skipped = (*unused, *elsewhere, *_no_gpu(gpus))
-        return build(Scan(version, gpus, minors, await topology, skipped), self._names)
+        unused = [answer for answer in answers if isinstance(answer, Skipped)]
+        unused += [
+            Skipped(path, str(answer))
+            for path, answer in zip(paths.values(), answers, strict=True)
+            if isinstance(answer, Hung)
+        ]
+        none = not any(isinstance(answer, pci.PciGpu | Hung) for answer in answers)
+        skipped = (
+            *(_under_its_card(each, minors) for each in unused),
+            *elsewhere,
+            *silent_hives,
+            *((_NO_GPU,) if none else ()),
+        )
+        return build(Scan(version, gpus, minors, await topology, by_address, skipped), self._names)
 
-    def _read_node_wide(self) -> tuple[drm.DrmMinors, dict[str, str]]:
-        """The minors, and the path of every device that may be a GPU, by its address. Only links are read."""
+    def _read_node_wide(self) -> tuple[drm.DrmMinors, dict[str, str], dict[str, str]]:
+        """The minors; by address, the path of every device that may be a GPU; and that of its hive's folder.
+
+        Only links are read.
+        """
         minors = drm.read_minors(self._sysfs)
         devices = {minor.device.rpartition("/")[2]: minor.device for minor in minors.minors}
         paths = {name: path for name, path in devices.items() if pci.is_address(name)}
         for address in pci.bound_addresses(self._sysfs):
             if address not in paths:
                 paths[address] = pci.device_path(self._sysfs, address)
-        return minors, paths
+        found = {address: pci.hive_folder(self._sysfs, path) for address, path in paths.items()}
+        return minors, paths, {address: folder for address, folder in found.items() if folder}
 
-    async def _read_gpu(self, address: str, path: str, deadline: float) -> pci.PciGpu | Skipped:
+    async def _read_gpu(self, address: str, path: str, deadline: float) -> pci.PciGpu | Skipped | Hung:
         job = partial(pci.read_gpu, self._sysfs, path, address)
-        answer = await self._lanes[gpu_lane(address)].ask(job, deadline=deadline)
-        return Skipped(path, str(answer)) if isinstance(answer, Hung) else answer
+        return await self._lanes[gpu_lane(address)].ask(job, deadline=deadline)
+
+    async def _read_hives(
+        self, folders: Mapping[str, str], deadline: float
+    ) -> tuple[dict[str, str], list[Skipped]]:
+        """Hives' ids by their GPUs' addresses. A hive's folder is shared: it has a lane of its own."""
+        shared = sorted(set(folders.values()))
+        jobs = [partial(pci.read_hive, self._sysfs, folder) for folder in shared]
+        lanes = [self._lanes[f"hive {folder}"] for folder in shared]
+        answers = await _in_turn(
+            [lane.ask(job, deadline=deadline) for lane, job in zip(lanes, jobs, strict=True)]
+        )
+        hives: dict[str, str] = {}
+        skipped: list[Skipped] = []
+        for folder, answer in zip(shared, answers, strict=True):
+            hive, said = (None, (Skipped(folder, str(answer)),)) if isinstance(answer, Hung) else answer
+            skipped += said
+            if hive is not None:
+                hives |= {address: hive for address, its in folders.items() if its == folder}
+        return hives, skipped
 
     async def _read_others(
         self, known: frozenset[str], deadline: float
@@ -110,9 +146,3 @@ def _under_its_card(skipped: Skipped, minors: drm.DrmMinors) -> Skipped:
     """A device that has a card goes by the card's name, which people know."""
     card = minors.of(skipped.path, "card")
     return skipped if card is None else replace(skipped, path=f"{drm.CLASS}/{card.name}")
-
-
-def _no_gpu(gpus: tuple[pci.PciGpu, ...]) -> tuple[Skipped, ...]:
-    if gpus:
-        return ()
-    return (Skipped(f"{pci.DRIVERS}/amdgpu", "no GPU is bound to amdgpu"),)

@@ -5,6 +5,7 @@ For now it looks by polling. It writes NodeState; nobody else does.
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,6 +27,8 @@ FIRST_SCAN_SECONDS = 2.0
 SETTLE_SECONDS = 5.0
 """For so long must a GPU's new partition mode be seen unchanged before its new IDs are listed."""
 _GENERATION = "class/kfd/kfd/topology/generation_id"
+_SILENT = "no answer"
+"""In the reason of everything that is skipped because its lane did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,8 @@ class Monitor:
 
     async def run(self, node: Latest[NodeState]) -> None:
         """For ever."""
-        before = await self._look(node.value)
+        # No look before the first: what came while the first scan was under way must count as a change.
+        before: _Look | None = None
         while True:
             await asyncio.sleep(self.period_seconds)
             now = await self._look(node.value)
@@ -123,8 +127,12 @@ class Monitor:
         )
 
     def _unsettled(self, inventory: Inventory) -> bool:
-        """True while a lane owes an answer or new IDs wait: the next look may find what this one did not."""
-        return bool(self.lanes.stuck or self._arrivals) or any(not gpu.devices for gpu in inventory.gpus)
+        """True while an answer is owed or new IDs wait: the next scan may find what the last one did not.
+
+        What was silent may have answered since, between two looks, and nothing else tells of that.
+        """
+        silent = any(_SILENT in skipped.reason for skipped in inventory.skipped)
+        return bool(self._arrivals) or silent or any(not gpu.devices for gpu in inventory.gpus)
 
     def _settled(self, inventory: Inventory, listed: tuple[ListedDevice, ...]) -> Inventory:
         """The inventory without devices that replace others of their GPU and are too new to be sure of."""
@@ -145,11 +153,17 @@ class Monitor:
         return self.clock() - arrival.seen_at >= SETTLE_SECONDS
 
     def _say_skipped(self, inventory: Inventory) -> None:
-        new = frozenset(inventory.skipped) - self._said
-        for skipped in sorted(new):
+        for skipped in inventory.skipped:
+            if _gist(skipped) in self._said:
+                continue
             level = logging.INFO if skipped.reason.startswith(FOREIGN) else logging.WARNING
             log.log(level, "skipped", extra={"fields": {"path": skipped.path, "reason": skipped.reason}})
-        self._said = frozenset(inventory.skipped)
+        self._said = frozenset(map(_gist, inventory.skipped))
+
+
+def _gist(skipped: Skipped) -> Skipped:
+    """Without how long there was no answer: it grows from scan to scan, and is no news."""
+    return replace(skipped, reason=re.sub(rf"{_SILENT} in [\d.]+ s", _SILENT, skipped.reason))
 
 
 def _log_transitions(before: tuple[ListedDevice, ...], after: tuple[ListedDevice, ...]) -> None:

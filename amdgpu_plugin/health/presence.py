@@ -65,13 +65,13 @@ def judge(
     """
     found = {device.id: ListedDevice(device, gpu) for gpu in inventory.gpus for device in gpu.devices}
     for earlier in listed:
-        address = earlier.gpu.pci_address
-        problem = _problem(earlier, presences.get(address, NotSeen("not asked")))
+        presence = presences.get(earlier.gpu.pci_address, NotSeen("not asked"))
+        problem = _problem(earlier, presence)
+        base = found.get(earlier.id, earlier)
         if problem is not None:
-            base = found.get(earlier.id, earlier)
             found[earlier.id] = replace(base, verdict=_since(earlier.verdict, *problem, now))
-        elif earlier.id not in found:
-            found[earlier.id] = earlier
+        elif earlier.id not in found or isinstance(presence, NotSeen):
+            found[earlier.id] = replace(base, verdict=earlier.verdict)
     return tuple(found[key] for key in sorted(found, key=lambda key: _order(found[key])))
 
 

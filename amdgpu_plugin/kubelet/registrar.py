@@ -126,7 +126,7 @@ class Registrar:
 
     async def _register_and_follow(self, kubelet: Identity) -> None:
         # A Register that was given up may succeed late: with its stream open there is nothing to ask for.
-        refusal = None if self.service.streams.value.live else await self._refusal()
+        refusal = None if self.service.streams.value.live else await self._refusal(kubelet)
         if refusal is not None:
             self._enter(Status(Phase.REFUSED, refusal))
             await self._pause(self._refused.of(kubelet).failed(), kubelet)
@@ -142,14 +142,29 @@ class Registrar:
         else:
             await self._pause(self._lost.of(kubelet).failed(), kubelet)
 
-    async def _refusal(self) -> str | None:
+    async def _refusal(self, kubelet: Identity) -> str | None:
         """Register; None once a stream was opened, though it may have ended since, else why there is none."""
         before = self.service.streams.value.opened
-        refusal = await self._register()
+        refusal = await self._register_unless_anew(kubelet)
         if refusal is None:
             refusal = f"registered, but no ListAndWatch came within {STREAM_SECONDS:g} s"
-            await self._until(lambda: self.service.streams.value.opened > before, STREAM_SECONDS)
+            await self._until(
+                lambda: self.service.streams.value.opened > before or self._has_started_anew(kubelet),
+                STREAM_SECONDS,
+            )
         return refusal if self.service.streams.value.opened == before else None
+
+    async def _register_unless_anew(self, kubelet: Identity) -> str | None:
+        """Like `_register`; not waited for once a new kubelet has removed the socket it would dial back."""
+        registering = asyncio.create_task(self._register())
+        anew = asyncio.create_task(self._until(lambda: self._has_started_anew(kubelet)))
+        try:
+            await asyncio.wait([registering, anew], return_when=asyncio.FIRST_COMPLETED)
+            return registering.result() if registering.done() else "another kubelet has started"
+        finally:
+            registering.cancel()
+            anew.cancel()
+            await asyncio.wait([registering, anew])
 
     async def _register(self) -> str | None:
         """None when the kubelet accepted, else why not."""
@@ -208,7 +223,7 @@ class Registrar:
         except RuntimeError:
             return False
         self._server = _Server(server, name, identity(self._path(name)))
-        await server.start()
+        await _start(server)
         # Who serves later than this is dated later, and so will see that we came first.
         await asyncio.sleep(TICK_SECONDS)
         return True
@@ -272,3 +287,12 @@ class Registrar:
 
     def _path(self, name: str) -> str:
         return os.path.join(self.watch.directory, name)
+
+
+async def _start(server: grpc.aio.Server) -> None:
+    """To its end, even when cancelled: gRPC crashes the process when a server is stopped while it starts."""
+    starting = asyncio.ensure_future(server.start())
+    try:
+        await asyncio.shield(starting)
+    finally:
+        await starting

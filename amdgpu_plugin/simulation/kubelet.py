@@ -9,7 +9,7 @@ import asyncio
 import os
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from types import TracebackType
 from typing import Self
@@ -20,6 +20,7 @@ from amdgpu_plugin.simulation import kubelet_checkpoint as checkpoint
 from amdgpu_plugin.simulation import kubelet_choice as choice
 from amdgpu_plugin.simulation.kubelet_checkpoint import Allocation
 from amdgpu_plugin.simulation.kubelet_plugins import SOCKET, Changes, Counts, Faults, Plugins
+from amdgpu_plugin.simulation.kubelet_pod_resources import PodResourcesServer
 from amdgpu_plugin.simulation.kubelet_pods import (
     ContainerNotStarted,
     KubeletPanicked,
@@ -45,11 +46,13 @@ class SimulatedKubelet:
         numa_nodes: tuple[int, ...] = (0, 1),
         random: Random | None = None,
         dial_seconds: float = 10.0,
+        pod_resources: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`policy` is the topology manager's, `numa_nodes` are those the machine has, `clock` is in seconds.
 
-        Without `random` the kubelet makes the same random choices in every run.
+        `pod_resources` is the directory of that socket, None for none. Without `random` the kubelet makes the
+        same random choices in every run.
         """
         self.directory = directory
         self.counts = Counts()
@@ -62,6 +65,9 @@ class SimulatedKubelet:
         self._alive = False
         self._plugins = self._new_plugins()
         self._pods = self._new_pods(())
+        self._pod_resources = (
+            None if pod_resources is None else PodResourcesServer(pod_resources, self._allocations)
+        )
 
     # ---- its life ----
 
@@ -76,12 +82,16 @@ class SimulatedKubelet:
         for resource, _ in remembered.registered:
             self._plugins.remember(resource)
         await self._plugins.start()
+        if self._pod_resources is not None:
+            await self._pod_resources.start()
         self._changes.tell()
 
     async def stop(self, *, leave_socket: bool = True) -> None:
         """Ends as by SIGKILL, which leaves a socket nobody listens at, or with the socket removed."""
         self._alive = False
         await self._plugins.stop()
+        if self._pod_resources is not None:
+            await self._pod_resources.stop()
         if not leave_socket:
             os.unlink(os.path.join(self.directory, SOCKET))
         self._changes.tell()
@@ -242,6 +252,9 @@ class SimulatedKubelet:
         return Pods(
             self._plugins, remembered, topology=self._topology, random=self._random, changed=self._changed
         )
+
+    def _allocations(self) -> Iterable[Allocation]:
+        return self._pods.held.values()
 
     def _changed(self) -> None:
         self._changes.tell()

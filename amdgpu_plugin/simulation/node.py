@@ -62,6 +62,10 @@ class SimulatedNode:
         """The directory of the GPU's PCI device, whether it is there now or not."""
         return os.path.join(self.root, self._gpu(address).path)
 
+    def mode_of(self, address: str) -> str | None:
+        """The GPU's compute partition mode; None where it cannot be partitioned. SimulationError."""
+        return self._gpu(address).mode
+
     def unbind(self, address: str) -> None:
         """As `echo ADDRESS > /sys/bus/pci/drivers/amdgpu/unbind`."""
         self._kernel.unbind(*self._bound(address))

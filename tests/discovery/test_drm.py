@@ -83,7 +83,6 @@ def test_minor_whose_link_is_no_ordinary_one_is_found_through_its_device() -> No
         (Link("../../devices/gone"), "absent"),
         (Link("../../../elsewhere"), "a link that leads out of the sysfs root"),
         (Blob(b"odd"), "absent"),
-        (Refused(5), "EIO"),
     ],
 )
 def test_minor_that_cannot_be_followed_is_skipped_with_the_reason(entry: Entry, reason: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from amdgpu_plugin.capture_file import Entry
+from amdgpu_plugin.capture_file import Entry, Folder
 from amdgpu_plugin.discovery.inventory import Skipped
 from amdgpu_plugin.discovery.kfd import (
     Denied,
@@ -56,9 +56,7 @@ def tree_of_one(**changed: int | None) -> Tree:
     """KFD with a GPU as node 2; node 3 is told of, but not there to be read."""
     tree: Tree = {}
     put_kfd_cpus(tree)
-    put_kfd_gpu(
-        tree, 2, ADDRESSES[0], render=128, links=[(0, 2, 20, 64000), (3, 11, 15, 64000)], **changed
-    )
+    put_kfd_gpu(tree, 2, ADDRESSES[0], render=128, links=[(0, 2, 20, 64000), (3, 11, 15, 64000)], **changed)
     return tree
 
 
@@ -124,7 +122,9 @@ def test_any_text_gives_numbers_of_64_bits_or_a_reason(text: str) -> None:
         assert all(0 <= value < 2**64 for value in answer.values())
 
 
-@given(values=st.dictionaries(st.sampled_from(["location_id", "hive_id", "domain"]), st.integers(0, 2**64 - 1)))
+@given(
+    values=st.dictionaries(st.sampled_from(["location_id", "hive_id", "domain"]), st.integers(0, 2**64 - 1))
+)
 def test_what_kfd_prints_is_read_back(values: dict[str, int]) -> None:
     text = lines(values)
     expected = {key: value for key, value in values.items() if key in WANTED}
@@ -167,7 +167,12 @@ def test_nodes_are_listed_by_number() -> None:
 
 @pytest.mark.parametrize(
     ("listing", "answer"),
-    [(Absent(), Absent()), (Refused(errno.EACCES), Refused(errno.EACCES)), (Refused(errno.EPERM), Refused(errno.EPERM))],
+    [
+        (Absent(), Absent()),
+        (Blob(b"odd"), Absent()),
+        (Folder(errno.EACCES), Refused(errno.EACCES)),
+        (Folder(errno.EPERM), Refused(errno.EPERM)),
+    ],
 )
 def test_listing_that_fails_says_how(listing: Entry, answer: Absent | Refused) -> None:
     tree: Tree = {}

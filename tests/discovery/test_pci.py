@@ -14,8 +14,10 @@ from amdgpu_plugin.discovery.pci import (
     device_path,
     driver_of,
     driver_version,
+    hive_folder,
     is_address,
     read_gpu,
+    read_hive,
     read_other_gpus,
     uevent_value,
 )
@@ -50,7 +52,6 @@ GPU = PciGpu(
     compute_partition="SPX",
     available_partitions=("SPX", "DPX", "QPX", "CPX"),
     memory_partition="NPS1",
-    xgmi_hive=str(HIVE),
     skipped=(),
 )
 
@@ -58,7 +59,6 @@ GPU = PciGpu(
 def tree_with(**changed: Entry) -> Tree:
     tree: Tree = {}
     put_pci(tree, ADDRESS, amdgpu_files("SPX", ADDRESS))
-    put(tree, f"{PATH}/xgmi_hive_info", {"xgmi_hive_id": f"{HIVE}\n"})
     return tree | {f"{PATH}/{name}": entry for name, entry in changed.items()}
 
 
@@ -84,7 +84,6 @@ def test_gpu_with_the_pci_cores_files_alone_is_a_gpu() -> None:
         compute_partition=None,
         available_partitions=(),
         memory_partition=None,
-        xgmi_hive=None,
     )
 
 
@@ -113,10 +112,30 @@ def test_what_a_file_says_is_what_is_known(file: str, text: str, changed: dict[s
     assert answer == replace(GPU, **changed)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("hive", [b"0\n", b""])
-def test_hive_zero_is_no_hive(hive: bytes) -> None:
-    tree = tree_with() | {f"{PATH}/xgmi_hive_info/xgmi_hive_id": Blob(hive)}
-    assert answer_to(tree) == replace(GPU, xgmi_hive=None)
+@pytest.mark.parametrize(
+    ("hive", "answer"),
+    [
+        (Blob(f"{HIVE}\n".encode()), (str(HIVE), ())),
+        (Blob(b"0\n"), (None, ())),
+        (Blob(b""), (None, ())),
+        (Absent(), (None, ())),
+        (Refused(errno.EPERM), (None, (Skipped("hive/xgmi_hive_id", "EPERM"),))),
+        (Blob(b"0x1\n"), (None, (Skipped("hive/xgmi_hive_id", "not a number: '0x1'"),))),
+    ],
+)
+def test_hive_is_its_id_or_none(hive: Entry, answer: tuple[str | None, tuple[Skipped, ...]]) -> None:
+    assert read_hive(in_memory({"hive/xgmi_hive_id": hive}), "hive") == answer
+
+
+def test_hives_folder_is_the_gpus_own_or_the_one_it_links_to() -> None:
+    tree = tree_with()
+    put(tree, f"{PATH}/xgmi_hive_info", {"xgmi_hive_id": f"{HIVE}\n"})
+    other = put_pci(tree, ADDRESSES[1])
+    link(tree, f"{other}/xgmi_hive_info", f"{PATH}/xgmi_hive_info")
+    alone = put_pci(tree, ADDRESSES[2])
+    sysfs = in_memory(tree)
+    folders = [hive_folder(sysfs, path) for path in (PATH, other, alone)]
+    assert folders == [f"{PATH}/xgmi_hive_info", f"{PATH}/xgmi_hive_info", None]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +148,6 @@ def test_hive_zero_is_no_hive(hive: bytes) -> None:
         ("numa_node", "numa_node"),
         ("unique_id", "unique_id"),
         ("mem_info_vram_total", "vram_bytes"),
-        ("xgmi_hive_info/xgmi_hive_id", "xgmi_hive"),
     ],
 )
 @pytest.mark.parametrize(
@@ -145,9 +163,7 @@ def test_hive_zero_is_no_hive(hive: bytes) -> None:
         (Garbled("longer than 65536 bytes"), "longer than 65536 bytes"),
     ],
 )
-def test_number_that_is_none_is_not_known_and_said(
-    file: str, field: str, entry: Entry, reason: str
-) -> None:
+def test_number_that_is_none_is_not_known_and_said(file: str, field: str, entry: Entry, reason: str) -> None:
     answer = answer_to(tree_with() | {f"{PATH}/{file}": entry})
     assert answer == replace(GPU, **{field: None, "skipped": (Skipped(f"{PATH}/{file}", reason),)})  # type: ignore[arg-type]
 
@@ -257,7 +273,9 @@ def test_addresses_are_known_as_such(name: str) -> None:
     assert is_address(name)
 
 
-@pytest.mark.parametrize("name", ["05:00.0", "0000:05:00.8", "0000:05:00", "0000:05:00.0 ", "0000:GG:00.0", ""])
+@pytest.mark.parametrize(
+    "name", ["05:00.0", "0000:05:00.8", "0000:05:00", "0000:05:00.0 ", "0000:GG:00.0", ""]
+)
 def test_other_names_are_no_addresses(name: str) -> None:
     assert not is_address(name)
 

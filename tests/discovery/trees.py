@@ -160,9 +160,7 @@ def put_kfd_gpu(
     put(tree, f"{node}/mem_banks/0", {"properties": lines(bank)})
     for index, (to, kind, weight, bandwidth) in enumerate(links):
         values = {"type": kind, "node_from": number, "node_to": to, "weight": weight}
-        put(
-            tree, f"{node}/io_links/{index}", {"properties": lines(values | {"max_bandwidth": bandwidth})}
-        )
+        put(tree, f"{node}/io_links/{index}", {"properties": lines(values | {"max_bandwidth": bandwidth})})
 
 
 def lines(properties: Mapping[str, int]) -> str:

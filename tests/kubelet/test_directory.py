@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import Never, Self
 
 import asyncinotify
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from amdgpu_plugin.kubelet import directory as directory_module
 from amdgpu_plugin.kubelet.directory import DirectoryWatch, Identity, View, identity, look
 from amdgpu_plugin.node import Latest
-from tests.kubelet.worlds import GUARD_SECONDS, make_dead_socket, running, until
+from tests.kubelet.worlds import GUARD_SECONDS, DeafInotify, NoInotify, make_dead_socket, running, until
 
 NEVER = 3600.0
 """Poll so seldom that only inotify can have told."""
@@ -189,30 +188,6 @@ async def test_another_directory_moved_into_place_is_told_at_once_and_watched(
         await until(watch.view, lambda view: view.kubelet is not None)
         os.unlink(f"{path}/kubelet.sock")
         await until(watch.view, lambda view: view.directory is not None and view.kubelet is None)
-
-
-class NoInotify:
-    """As on a node whose users have used up fs.inotify.max_user_instances."""
-
-    def __init__(self) -> None:
-        raise OSError(24, "Too many open files")
-
-
-class DeafInotify:
-    """As behind a bind mount: the watch is accepted, and never tells anything."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def add_watch(self, path: str, mask: asyncinotify.Mask) -> None:
-        pass
-
-    async def get(self) -> Never:
-        await asyncio.Event().wait()
-        raise AssertionError
 
 
 @pytest.mark.parametrize("inotify", [NoInotify, DeafInotify])

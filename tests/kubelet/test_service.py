@@ -11,7 +11,7 @@ from amdgpu_plugin.discovery.inventory import Driver, KfdAccess, Link, Skipped
 from amdgpu_plugin.kubelet import service as service_module
 from amdgpu_plugin.kubelet.api import deviceplugin_pb2 as api
 from amdgpu_plugin.kubelet.api import deviceplugin_pb2_grpc as wire
-from amdgpu_plugin.kubelet.service import DevicePluginService
+from amdgpu_plugin.kubelet.service import DevicePluginService, Streams
 from amdgpu_plugin.node import Latest, ListedDevice, NodeState, Verdict
 from tests.kubelet.worlds import GPU, UNBOUND, device, device_plugin, state, until
 
@@ -160,20 +160,20 @@ async def test_a_stream_cancelled_by_a_reader_that_reads_nothing_counts_as_ended
         for character in "abcdefgh":
             plugin.node.set(three_megabytes(character))
             await plugin.stub.GetDevicePluginOptions(api.Empty())
-        assert plugin.service.streams.value == 1
+        assert plugin.service.streams.value == Streams(opened=1, live=1)
         lists.cancel()
-        await until(plugin.service.streams, lambda live: live == 0)
+        await until(plugin.service.streams, lambda streams: streams.live == 0)
 
 
 async def test_open_streams_are_counted(directory: str) -> None:
     async with served(directory, state(device(1))) as plugin:
         one, other = plugin.stub.ListAndWatch(api.Empty()), plugin.stub.ListAndWatch(api.Empty())
         assert await one.read() == await other.read()
-        assert plugin.service.streams.value == 2
+        assert plugin.service.streams.value == Streams(opened=2, live=2)
         one.cancel()
-        await until(plugin.service.streams, lambda live: live == 1)
+        await until(plugin.service.streams, lambda streams: streams.live == 1)
         other.cancel()
-        await until(plugin.service.streams, lambda live: live == 0)
+        await until(plugin.service.streams, lambda streams: streams == Streams(opened=2, live=0))
 
 
 async def test_a_client_that_is_gone_ends_its_stream(directory: str) -> None:
@@ -182,9 +182,9 @@ async def test_a_client_that_is_gone_ends_its_stream(directory: str) -> None:
             f"unix:{directory}/plugin.sock", [("grpc.use_local_subchannel_pool", 1)]
         )
         await wire.DevicePluginStub(channel).ListAndWatch(api.Empty()).read()
-        assert plugin.service.streams.value == 1
+        assert plugin.service.streams.value == Streams(opened=1, live=1)
         await channel.close()
-        await until(plugin.service.streams, lambda live: live == 0)
+        await until(plugin.service.streams, lambda streams: streams.live == 0)
 
 
 # ---- Allocate ----
@@ -262,8 +262,15 @@ async def test_a_simulated_device_is_the_hosts_null(directory: str) -> None:
     }
 
 
-MIXED = (device(1), device(2, verdict=UNBOUND), device(3, resource="amd.com/cpx_nps1"))
+MIXED = (
+    device(1),
+    device(2, verdict=UNBOUND),
+    device(3, resource="amd.com/cpx_nps1"),
+    device(4, verdict=UNBOUND),
+)
 FOREIGN_ID = "x" * 500
+UNKNOWN_GPU7 = "amd.com/gpu has no device 'gpu7' on this node"
+UNHEALTHY_2 = "device 0000:02:00.0 is unhealthy: DriverUnbound: no driver is bound"
 
 REFUSED: dict[str, tuple[list[list[str]], grpc.StatusCode, str]] = {
     "unknown": (
@@ -290,12 +297,33 @@ REFUSED: dict[str, tuple[list[list[str]], grpc.StatusCode, str]] = {
     "unhealthy": (
         [["0000:02:00.0"]],
         grpc.StatusCode.FAILED_PRECONDITION,
-        "device 0000:02:00.0 is unhealthy: DriverUnbound: no driver is bound",
+        UNHEALTHY_2,
+    ),
+    "several unknown, all named": (
+        [["gpu7", "0000:01:00.0", "0000:03:00.0"]],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        f"{UNKNOWN_GPU7}; device '0000:03:00.0' is served as amd.com/cpx_nps1, not as amd.com/gpu",
+    ),
+    "more unknown than a status message may hold": (
+        [[f"{number}{FOREIGN_ID}" for number in range(1000)]],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "; ".join(f"amd.com/gpu has no device '{number}{'x' * 79}…' on this node" for number in range(8))
+        + "; and 992 more",
+    ),
+    "unknown among unhealthy": (
+        [["0000:02:00.0", "gpu7"]],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        UNKNOWN_GPU7,
+    ),
+    "several unhealthy, all named": (
+        [["0000:02:00.0", "0000:04:00.0", "0000:02:00.0"]],
+        grpc.StatusCode.FAILED_PRECONDITION,
+        f"{UNHEALTHY_2}; device 0000:04:00.0 is unhealthy: DriverUnbound: no driver is bound",
     ),
     "in the second container": (
         [["0000:01:00.0"], ["0000:02:00.0"]],
         grpc.StatusCode.FAILED_PRECONDITION,
-        "device 0000:02:00.0 is unhealthy: DriverUnbound: no driver is bound",
+        UNHEALTHY_2,
     ),
 }
 

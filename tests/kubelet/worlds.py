@@ -5,8 +5,9 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from typing import Any, Never, Self, TypeVar
 
+import asyncinotify
 import grpc
 
 from amdgpu_plugin.discovery.inventory import ComputeDevice, Driver, Gpu, Inventory, KfdAccess, Link
@@ -67,9 +68,11 @@ async def cancel(*tasks: asyncio.Task[None]) -> None:
             raise outcome
 
 
-def make_dead_socket(path: str) -> None:
+def make_dead_socket(path: str, *, long_ago: bool = False) -> None:
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(path)
+    if long_ago:
+        os.utime(path, (1.0, 1.0))
 
 
 @contextmanager
@@ -97,6 +100,30 @@ async def device_plugin(
             yield wire.DevicePluginStub(channel)
     finally:
         await server.stop(None)
+
+
+class NoInotify:
+    """As on a node whose users have used up fs.inotify.max_user_instances."""
+
+    def __init__(self) -> None:
+        raise OSError(24, "Too many open files")
+
+
+class DeafInotify:
+    """As behind a bind mount: the watch is accepted, and never tells anything."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def add_watch(self, path: str, mask: asyncinotify.Mask) -> None:
+        pass
+
+    async def get(self) -> Never:
+        await asyncio.Event().wait()
+        raise AssertionError
 
 
 class OtherPlugin(DevicePluginService):

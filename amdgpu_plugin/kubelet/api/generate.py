@@ -1,8 +1,8 @@
-"""Makes the checked-in Python of the kubelet's API: `python -m amdgpu_plugin.kubelet.api.generate [OUTDIR]`.
+"""Makes the checked-in Python of the kubelet's APIs: `python -m amdgpu_plugin.kubelet.api.generate [OUTDIR]`.
 
-Enters: `deviceplugin.proto` beside this file. Leaves: its `_pb2` and `_pb2_grpc` modules with their type
-stubs, at the same place below OUTDIR, which is this checkout unless given. The same generators give the
-same bytes. Needs grpcio-tools and mypy-protobuf.
+Enter: the `.proto` files beside this one. Leave: their `_pb2` and `_pb2_grpc` modules with type stubs, at
+the same place below OUTDIR, which is this checkout unless given. The same generators give the same bytes.
+Needs grpcio-tools and mypy-protobuf.
 """
 
 import os
@@ -11,9 +11,10 @@ import sys
 _HERE = os.path.dirname(os.path.realpath(__file__))
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(_HERE)))
 # The whole path below the root names the file in protobuf's registry and in the generated imports.
-PROTO = "amdgpu_plugin/kubelet/api/deviceplugin.proto"
+PROTOS = ("amdgpu_plugin/kubelet/api/deviceplugin.proto", "amdgpu_plugin/kubelet/api/podresources.proto")
 GENERATED = tuple(
-    f"amdgpu_plugin/kubelet/api/deviceplugin_pb2{suffix}"
+    f"{proto.removesuffix('.proto')}_pb2{suffix}"
+    for proto in PROTOS
     for suffix in (".py", ".pyi", "_grpc.py", "_grpc.pyi")
 )
 
@@ -35,8 +36,8 @@ def generate(directory: str) -> None:
         f"--mypy_out=quiet:{directory}",
         f"--mypy_grpc_out=quiet,only_async:{directory}",
     ]
-    if protoc.main(["protoc", f"--proto_path={ROOT}", *plugins, *outputs, PROTO]) != 0:
-        raise RuntimeError(f"protoc could not compile {PROTO}: its messages are above")
+    if protoc.main(["protoc", f"--proto_path={ROOT}", *plugins, *outputs, *PROTOS]) != 0:
+        raise RuntimeError("protoc could not compile: its messages are above")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""End-to-end tests on a real cluster, and the one-node cluster they can make for themselves."""

@@ -1,0 +1,445 @@
+"""What the monitor tells of a node that changes: a simulated one, whose clocks are the test's."""
+
+import logging
+import os
+import re
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from amdgpu_plugin.discovery import Scanner
+from amdgpu_plugin.discovery.inventory import Driver, Inventory
+from amdgpu_plugin.discovery.naming import Naming
+from amdgpu_plugin.health import monitor as monitor_module
+from amdgpu_plugin.health.monitor import SETTLE_SECONDS, Monitor
+from amdgpu_plugin.lanes import Lanes
+from amdgpu_plugin.node import Latest, NodeState, Verdict
+from amdgpu_plugin.product_names import ProductNames
+from amdgpu_plugin.simulation.node import SimulatedNode
+from amdgpu_plugin.sysfs import Blob, DirectorySysfs, Unreadable
+from tests.kubelet.worlds import running, until
+
+GPU = "amd.com/gpu"
+A, B, C = "0000:05:00.0", "0000:27:00.0", "0000:47:00.0"
+NOW = 1_790_000_000.0
+"""UNIX time, as far as the monitor knows."""
+COUNTS = {"spx": 1, "dpx": 2, "qpx": 4, "cpx": 8}
+NOTHING = NodeState(Inventory(Driver("amdgpu", None, "absent"), (), (), ()), ())
+
+Listed = dict[str, tuple[str, str | None]]
+"""By ID: the resource, and the condition if there is one."""
+
+
+class Recorded(Latest[NodeState]):
+    """Keeps every state there was, also those that a follower would skip."""
+
+    def __init__(self, value: NodeState) -> None:
+        super().__init__(value)
+        self.history = [value]
+
+    def set(self, value: NodeState) -> None:
+        if value != self.value:
+            self.history.append(value)
+        super().set(value)
+
+
+class Blocking(DirectorySysfs):
+    """Reads of a path that ends in `held` wait until `release`."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self.held: str | None = None
+        self._released = threading.Event()
+
+    def read_bytes(self, path: str) -> Blob | Unreadable:
+        if self.held is not None and path.endswith(self.held):
+            self._released.wait()
+        return super().read_bytes(path)
+
+    def release(self) -> None:
+        self.held = None
+        self._released.set()
+
+
+@dataclass(slots=True)
+class World:
+    """`seconds` and `unix_seconds` are the monitor's clocks; it asks for the UNIX time once in each round."""
+
+    node: SimulatedNode
+    sysfs: Blocking
+    state: Recorded
+    seconds: float = 0.0
+    unix_seconds: float = NOW
+    asked: Latest[int] = field(default_factory=lambda: Latest(0))
+
+    def unix_time(self) -> float:
+        self.asked.set(self.asked.value + 1)
+        return self.unix_seconds
+
+    async def lists(self, *expected: Listed) -> NodeState:
+        """The state that lists exactly these, once there is one."""
+        wanted = {key: value for some in expected for key, value in some.items()}
+        try:
+            return await until(self.state, lambda state: listed(state) == wanted)
+        except TimeoutError:
+            assert listed(self.state.value) == wanted
+            raise
+
+    async def has_healthy(self, wanted: Listed) -> None:
+        """Once these IDs are healthy, whatever else is listed."""
+        await until(
+            self.state, lambda state: wanted.keys() <= {each.id for each in state.devices if each.healthy}
+        )
+
+    async def rounds(self, count: int) -> None:
+        """That many whole rounds from now on."""
+        seen = self.asked.value
+        await until(self.asked, lambda now: now > seen + count)
+
+
+def listed(state: NodeState) -> Listed:
+    return {
+        device.id: (device.device.resource, device.verdict.condition if device.verdict else None)
+        for device in state.devices
+    }
+
+
+def verdict_of(state: NodeState, device_id: str) -> Verdict | None:
+    return next(device.verdict for device in state.devices if device.id == device_id)
+
+
+def whole(*addresses: str, resource: str = GPU, ill: str | None = None) -> Listed:
+    return dict.fromkeys(addresses, (resource, ill))
+
+
+def parts(address: str, mode: str, resource: str, ill: str | None = None) -> Listed:
+    ids = (f"{address}-{mode}{number}" for number in range(COUNTS[mode]))
+    return whole(*ids, resource=resource, ill=ill)
+
+
+def nothing(node: SimulatedNode) -> None:
+    del node
+
+
+@asynccontextmanager
+async def world(
+    scratch: Path,
+    shape: str,
+    *,
+    naming: Naming = "single",
+    before: Callable[[SimulatedNode], object] = nothing,
+    meanwhile: Callable[[SimulatedNode], object] = nothing,
+    held: str | None = None,
+) -> AsyncIterator[World]:
+    """A monitor that never rests.
+
+    `before` is done to the node before the first scan, `meanwhile` between that and the first look.
+    """
+    node = SimulatedNode.create(scratch / "node", shape)
+    before(node)
+    sysfs, lanes = Blocking(node.root), Lanes()
+    sysfs.held = held
+    made = World(node, sysfs, Recorded(NOTHING))
+    monitor = Monitor(
+        sysfs=sysfs,
+        lanes=lanes,
+        scanner=Scanner(sysfs, lanes, ProductNames(amdgpu_ids=os.devnull, pci_ids=os.devnull)),
+        naming=naming,
+        period_seconds=0.005,
+        read_deadline_seconds=5,
+        clock=lambda: made.seconds,
+        wall_clock=made.unix_time,
+    )
+    made.state = Recorded(await monitor.first_state())
+    meanwhile(node)
+    try:
+        async with running(monitor.run(made.state)):
+            yield made
+    finally:
+        sysfs.release()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What hangs is given up soon."""
+    monkeypatch.setattr(monitor_module, "FIRST_SCAN_SECONDS", 0.05)
+
+
+# -- A GPU goes and comes --
+
+
+async def test_an_unbound_gpu_is_unhealthy_until_it_is_bound_again(scratch: Path) -> None:
+    async with world(scratch, "mi300x:2") as it:
+        await it.lists(whole(A, B))
+        it.unix_seconds = NOW + 7
+        it.node.unbind(A)
+        state = await it.lists(whole(A, ill="DriverUnbound"), whole(B))
+        assert verdict_of(state, A) == Verdict("DriverUnbound", "bound to no driver", since=NOW + 7)
+        it.unix_seconds = NOW + 60
+        await it.rounds(2)
+        assert verdict_of(it.state.value, A) == Verdict("DriverUnbound", "bound to no driver", since=NOW + 7)
+        it.node.bind(A)
+        await it.lists(whole(A, B))
+
+
+async def test_a_gpu_taken_by_another_driver_is_unhealthy_and_says_which(scratch: Path) -> None:
+    async with world(scratch, "mi300x:2") as it:
+        it.node.unbind(B)
+        await it.lists(whole(A), whole(B, ill="DriverUnbound"))
+        os.symlink("../../../../bus/pci/drivers/vfio-pci", f"{it.node.path_of(B)}/driver")
+        taken = Verdict("DriverUnbound", "bound to vfio-pci, not amdgpu", since=NOW)
+        await until(it.state, lambda state: verdict_of(state, B) == taken)
+        assert listed(it.state.value) == whole(A) | whole(B, ill="DriverUnbound")
+
+
+async def test_a_removed_gpu_is_lost_until_it_is_found_again(scratch: Path) -> None:
+    async with world(scratch, "mi300x:2") as it:
+        it.node.remove(A)
+        state = await it.lists(whole(A, ill="DeviceLost"), whole(B))
+        assert verdict_of(state, A) == Verdict("DeviceLost", "not on the PCI bus", since=NOW)
+        it.node.add(A)
+        await it.lists(whole(A, B))
+
+
+async def test_a_worse_condition_has_a_beginning_of_its_own(scratch: Path) -> None:
+    async with world(scratch, "mi300x:2") as it:
+        it.node.unbind(A)
+        await it.lists(whole(A, ill="DriverUnbound"), whole(B))
+        it.unix_seconds = NOW + 30
+        it.node.remove(A)
+        state = await it.lists(whole(A, ill="DeviceLost"), whole(B))
+        assert verdict_of(state, A) == Verdict("DeviceLost", "not on the PCI bus", since=NOW + 30)
+
+
+async def test_all_partitions_share_the_fate_of_their_gpu(scratch: Path) -> None:
+    async with world(scratch, "mi300x-cpx:2") as it:
+        it.node.unbind(B)
+        await it.lists(parts(A, "cpx", GPU), parts(B, "cpx", GPU, "DriverUnbound"))
+        it.node.bind(B)
+        await it.lists(parts(A, "cpx", GPU), parts(B, "cpx", GPU))
+
+
+async def test_a_new_gpu_joins(scratch: Path) -> None:
+    async with world(scratch, "mi300x:3", before=lambda node: node.remove(B)) as it:
+        assert listed(it.state.value) == whole(A, C)
+        it.node.add(B)
+        await it.lists(whole(A, B, C))
+
+
+async def test_a_gpu_that_came_while_the_first_scan_was_under_way_joins(scratch: Path) -> None:
+    async with world(
+        scratch, "mi300x:2", before=lambda node: node.remove(B), meanwhile=lambda node: node.add(B)
+    ) as it:
+        await it.lists(whole(A, B))
+
+
+@pytest.mark.parametrize(("shape", "kfd_nodes"), [("mi300x:2", [2, 3]), ("mi300x-cpx:1", list(range(2, 10)))])
+async def test_kfd_that_comes_late_is_taken_in(scratch: Path, shape: str, kfd_nodes: list[int]) -> None:
+    def hide_kfd(node: SimulatedNode) -> None:
+        os.rename(f"{node.root}/class/kfd", scratch / "kfd")
+
+    async with world(scratch, shape, before=hide_kfd) as it:
+        first = it.state.value
+        assert first.inventory.driver.kfd == "absent"
+        assert [device.device.kfd_node for device in first.devices] == [None] * len(kfd_nodes)
+        os.rename(scratch / "kfd", f"{it.node.root}/class/kfd")
+        state = await until(it.state, lambda state: state.inventory.driver.kfd == "readable")
+        assert [device.device.kfd_node for device in state.devices] == kfd_nodes
+        assert listed(state) == listed(first)
+        assert state.revision == first.revision  # the kubelet sees no difference
+
+
+async def test_a_quiet_node_wakes_nobody(scratch: Path) -> None:
+    async with world(scratch, "mixed:2") as it:
+        await it.rounds(3)
+        assert it.state.history == it.state.history[:1]
+
+
+async def test_a_node_without_gpus_is_said_once(scratch: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "amdgpu_plugin")
+    async with world(scratch, "mi300x:1", before=lambda node: node.remove(A)) as it:
+        await it.rounds(3)
+        assert it.state.history == it.state.history[:1]
+        assert listed(it.state.value) == {}
+    assert [fields["reason"] for fields in said(caplog)] == [
+        "no GPU is bound to amdgpu",
+        "not an amdgpu device (vendor 0x1a03)",
+    ]
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[dict[str, str]]:
+    return [fields for record in caplog.records if (fields := getattr(record, "fields", None)) is not None]
+
+
+# -- A GPU in another partition mode --
+
+
+async def test_ids_of_another_mode_retire_at_once_and_new_ones_are_listed_when_settled(scratch: Path) -> None:
+    async with world(scratch, "mi300x:2") as it:
+        it.node.repartition(A, "CPX")
+        state = await it.lists(whole(A, ill="Retired"), whole(B))
+        assert verdict_of(state, A) == Verdict("Retired", "the compute partition mode is now CPX", since=NOW)
+        await it.rounds(1)
+        it.seconds = SETTLE_SECONDS - 0.1
+        await it.rounds(3)
+        assert listed(it.state.value) == whole(A, ill="Retired") | whole(B)
+        it.seconds = SETTLE_SECONDS
+        await it.lists(whole(A, ill="Retired"), whole(B), parts(A, "cpx", "amd.com/cpx_nps1"))
+
+
+async def test_a_mode_that_changes_before_it_is_settled_is_never_listed(scratch: Path) -> None:
+    async with world(scratch, "mi300x:1") as it:
+        it.node.repartition(A, "CPX")
+        await it.lists(whole(A, ill="Retired"))
+        await it.rounds(1)
+        it.seconds = 4.0
+        it.node.repartition(A, "DPX")
+        await it.rounds(2)
+        it.seconds = 8.9
+        await it.rounds(2)
+        assert listed(it.state.value) == whole(A, ill="Retired")
+        it.seconds = 9.0
+        await it.lists(whole(A, ill="Retired"), parts(A, "dpx", "amd.com/dpx_nps1"))
+    assert not any("-cpx" in device.id for state in it.state.history for device in state.devices)
+
+
+async def test_ids_whose_mode_returns_are_ordinary_again(scratch: Path) -> None:
+    async with world(scratch, "mi300x:2") as it:
+        it.node.repartition(A, "CPX")
+        await it.lists(whole(A, ill="Retired"), whole(B))
+        it.node.repartition(A, "SPX")
+        await it.lists(whole(A, B))  # nothing new, nothing to wait for
+        it.node.repartition(A, "CPX")
+        await it.lists(whole(A, ill="Retired"), whole(B))
+        await it.rounds(1)
+        it.seconds = SETTLE_SECONDS
+        new = "amd.com/cpx_nps1"
+        await it.lists(whole(A, ill="Retired"), whole(B), parts(A, "cpx", new))
+        it.node.repartition(A, "SPX")
+        await it.lists(whole(A, B), parts(A, "cpx", new, "Retired"))
+        it.node.repartition(A, "CPX")
+        await it.lists(whole(A, ill="Retired"), whole(B), parts(A, "cpx", new))
+
+
+async def test_retired_ids_of_an_unbound_gpu_are_unhealthy_for_that(scratch: Path) -> None:
+    async with world(scratch, "mi300x:1") as it:
+        it.node.repartition(A, "DPX")
+        await it.lists(whole(A, ill="Retired"))
+        await it.rounds(1)
+        it.seconds = SETTLE_SECONDS
+        new = "amd.com/dpx_nps1"
+        await it.lists(whole(A, ill="Retired"), parts(A, "dpx", new))
+        it.node.unbind(A)
+        await it.lists(whole(A, ill="DriverUnbound"), parts(A, "dpx", new, "DriverUnbound"))
+        it.node.bind(A)
+        await it.lists(whole(A, ill="Retired"), parts(A, "dpx", new))
+
+
+async def test_mixed_naming_names_a_new_mode_by_its_style(scratch: Path) -> None:
+    async with world(scratch, "mi300x:2", naming="mixed") as it:
+        it.node.repartition(B, "QPX")
+        spx = "amd.com/spx_nps1"
+        await it.lists(whole(A, resource=spx), whole(B, resource=spx, ill="Retired"))
+        await it.rounds(1)
+        it.seconds = SETTLE_SECONDS
+        await it.lists(
+            whole(A, resource=spx),
+            whole(B, resource=spx, ill="Retired"),
+            parts(B, "qpx", "amd.com/qpx_nps1"),
+        )
+
+
+NO_NAME_FOR_WHOLE_GPUS = pytest.mark.xfail(
+    strict=True, reason="whole GPUs get amd.com/gpu even where that stands for a partition style already"
+)
+TIMELINES = [
+    ("mi300x:2", "A CPX, B CPX, A DPX, A SPX, A CPX"),
+    ("mi300x-cpx:2", "A DPX, B DPX, A CPX, A QPX, B QPX"),
+    ("mi300x-cpx:2", "A SPX, B SPX, A CPX"),
+    ("mi300x-dpx:1", "A SPX, A CPX, A DPX"),
+    ("mixed:2", "A CPX, B SPX, A SPX, B DPX"),
+]
+
+
+@pytest.mark.parametrize(
+    ("naming", "shape", "changes"),
+    [
+        *(("mixed", *timeline) for timeline in TIMELINES),
+        ("single", *TIMELINES[0]),
+        ("single", *TIMELINES[1]),
+        pytest.param("single", *TIMELINES[2], marks=NO_NAME_FOR_WHOLE_GPUS),
+        pytest.param("single", *TIMELINES[3], marks=NO_NAME_FOR_WHOLE_GPUS),
+        ("single", *TIMELINES[4]),
+    ],
+)
+async def test_a_name_stands_for_one_size_and_a_size_has_one_name(
+    scratch: Path, naming: Naming, shape: str, changes: str
+) -> None:
+    async with world(scratch, shape, naming=naming) as it:
+        for gpu, mode in (change.split() for change in changes.split(", ")):
+            address = {"A": A, "B": B}[gpu]
+            it.node.repartition(address, mode)
+            await it.rounds(2)
+            it.seconds += SETTLE_SECONDS
+            await it.has_healthy(whole(address) if mode == "SPX" else parts(address, mode.lower(), ""))
+    names_of_ids: dict[str, str] = {}
+    for state in it.state.history:
+        sizes: dict[str, str] = {}
+        for device in state.devices:
+            resource, size = device.device.resource, re.sub(r"^[^-]+-?|[0-9]+$", "", device.id)
+            assert names_of_ids.setdefault(device.id, resource) == resource
+            assert sizes.setdefault(resource, size) == size
+        assert len(set(sizes.values())) == len(sizes)
+
+
+# -- Reads that hang --
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_hung_look_changes_no_verdict(scratch: Path) -> None:
+    async with world(scratch, "mi300x:3") as it:
+        it.node.repartition(A, "CPX")
+        it.node.unbind(B)
+        before = (whole(A, ill="Retired"), whole(B, ill="DriverUnbound"), whole(C))
+        state = await it.lists(*before)
+        it.sysfs.held = "current_compute_partition"
+        await it.rounds(3)
+        assert it.state.value.devices == state.devices
+        it.node.repartition(A, "SPX")
+        it.node.repartition(C, "DPX")
+        await it.rounds(2)
+        assert it.state.value.devices == state.devices
+        it.sysfs.release()
+        await it.lists(whole(A), whole(B, ill="DriverUnbound"), whole(C, ill="Retired"))
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_gpu_that_hangs_at_first_joins_when_it_answers_and_is_said_once(
+    scratch: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "amdgpu_plugin")
+    async with world(scratch, "mi300x:2", held=f"{B}/mem_info_vram_total") as it:
+        assert listed(it.state.value) == whole(A)
+        await it.rounds(3)
+        assert listed(it.state.value) == whole(A)
+        it.sysfs.release()
+        await it.lists(whole(A, B))
+    silent = [fields["path"] for fields in said(caplog) if "no answer" in fields.get("reason", "")]
+    assert silent == ["class/drm/card9"]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_bus_that_hangs_changes_no_verdict(scratch: Path) -> None:
+    async with world(scratch, "mi300x:2") as it:
+        it.node.unbind(A)
+        await it.lists(whole(A, ill="DriverUnbound"), whole(B))
+        it.sysfs.held = "topology/generation_id"
+        await it.rounds(3)
+        assert listed(it.state.value) == whole(A, ill="DriverUnbound") | whole(B)
+        it.node.bind(A)
+        it.sysfs.release()
+        await it.lists(whole(A, B))

@@ -1,0 +1,52 @@
+"""The chart rendered by the real Helm, as a library and offline; skipped, with the reason, where that is missing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "helm" / "amdgpu-plugin"
+GOLDEN = Path(__file__).parent / "golden" / "defaults.yaml"
+
+helm: Any = pytest.importorskip("helm_python", reason="helm-python-sdk is not installed here")
+
+Values = dict[str, Any]
+Manifest = dict[str, Any]
+
+
+def render_text(values: Values | None = None, *, name: str = "gpu", namespace: str = "kube-system") -> str:
+    """All manifests as one YAML stream, in the order of their files. Values are held to the schema first."""
+    with helm.Chart.load(CHART) as chart:
+        chart.validate_schema(values or {})
+        files: dict[str, str] = chart.render(values or {}, name=name, namespace=namespace)
+    manifests = [text.strip() for path, text in sorted(files.items()) if path.endswith(".yaml")]
+    return "".join(f"---\n{text}\n" for text in manifests if text)
+
+
+def render(values: Values | None = None, **options: str) -> dict[str, Manifest]:
+    """Manifests by their kind, of which the chart has no two."""
+    documents = list(yaml.safe_load_all(render_text(values, **options)))
+    assert len({document["kind"] for document in documents}) == len(documents)
+    return {document["kind"]: document for document in documents}
+
+
+def pod(values: Values | None = None) -> Manifest:
+    """The DaemonSet's pod spec."""
+    spec: Manifest = render(values)["DaemonSet"]["spec"]["template"]["spec"]
+    return spec
+
+
+def container(values: Values | None = None) -> Manifest:
+    """The plugin's container, which is the first."""
+    first: Manifest = pod(values)["containers"][0]
+    assert first["name"] == "amdgpu-plugin"
+    return first
+
+
+def refusal(values: Values) -> str:
+    """What `helm install` says to values it does not take."""
+    with pytest.raises(helm.HelmError) as caught:
+        render_text(values)
+    return str(caught.value)

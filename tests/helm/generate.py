@@ -1,0 +1,170 @@
+"""Writes what is made out of other files: run `.venv/bin/python -m tests.helm.generate` after a change.
+
+The `config` and `simulate` parts of values.schema.json come from the daemon's own tables, the table in docs/helm.md
+from the schema and values.yaml, the golden file from the chart. Tests compare all of them.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from amdgpu_plugin.config import CONDITIONS, OPTIONS, Option
+from amdgpu_plugin.config.nested import NUMBERS, OUR_VARIABLES
+from amdgpu_plugin.simulation.shapes import SHAPE_NAMES
+from tests.helm.chart import CHART, GOLDEN, ROOT, render_text
+
+Schema = dict[str, Any]
+
+SCHEMA = CHART / "values.schema.json"
+PAGE = ROOT / "docs" / "helm.md"
+_MADE = re.compile(r"(<!-- Below: .*? -->\n).*?(<!-- /values -->\n)", re.DOTALL)
+_SECONDS = re.compile(r"(seconds, )?(\d+) to (\d+)")
+_COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
+_ABSOLUTE: Schema = {"type": "string", "pattern": "^/"}
+
+
+def group(properties: Mapping[str, Schema], *required: str) -> Schema:
+    """An object that takes these keys and no other."""
+    needed = {"required": list(required)} if required else {}
+    return {"type": "object", "additionalProperties": False, "properties": dict(properties)} | needed
+
+
+_SELECTORS: Schema = {"type": "array", "items": {"type": "string", "minLength": 1}}
+_BY_KEY: Mapping[str, Schema] = {
+    "devices.include": {"anyOf": [{"const": "all"}, _SELECTORS | {"minItems": 1}]},
+    "devices.exclude": _SELECTORS,
+    "allocate.extra_devices": {
+        "type": "array",
+        "items": group(
+            {
+                "host_path": _ABSOLUTE,
+                "container_path": _ABSOLUTE,
+                "permissions": {"type": "string", "pattern": "^[rwm]{1,3}$"},
+            },
+            "host_path",
+        ),
+    },
+    "allocate.mounts": {
+        "type": "array",
+        "items": group(
+            {"host_path": _ABSOLUTE, "container_path": _ABSOLUTE, "read_only": {"type": "boolean"}},
+            "host_path",
+        ),
+    },
+    "allocate.env": {
+        "type": "object",
+        "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "not": {"enum": list(OUR_VARIABLES)}},
+        "additionalProperties": {"type": "string"},
+    },
+    "health.conditions": group(
+        {
+            name: group(
+                {"effect": {"enum": ["unhealthy", "inform", "ignore"]}}
+                | ({NUMBERS[name]: _COUNT} if name in NUMBERS else {})
+            )
+            for name in CONDITIONS
+        }
+    ),
+}
+
+
+def config_schema() -> Schema:
+    """Every YAML key of the daemon, a group as an object of its own."""
+    properties: dict[str, Any] = {}
+    for option in OPTIONS:
+        if option.key is not None:
+            outer, dot, inner = option.key.partition(".")
+            if dot:
+                properties.setdefault(outer, group({}))["properties"][inner] = option_schema(option)
+            else:
+                properties[outer] = option_schema(option)
+    return {"description": "options of the daemon, by the YAML keys of docs/configuration.md"} | group(properties)
+
+
+def option_schema(option: Option) -> Schema:
+    """As strict as JSON Schema says it well; the daemon judges the rest."""
+    assert option.key is not None
+    values = option.kind.values
+    if option.key in _BY_KEY:
+        return _BY_KEY[option.key]
+    if values == "true | false":
+        return {"type": "boolean"}
+    if " | " in values:
+        return {"enum": values.split(" | ")}
+    if found := _SECONDS.fullmatch(values):
+        kind = "number" if found[1] else "integer"
+        return {"type": kind, "minimum": int(found[2]), "maximum": int(found[3])}
+    return {"type": "string"}
+
+
+def whole_schema() -> Schema:
+    """The chart's schema with the made parts in place."""
+    schema: Schema = json.loads(SCHEMA.read_text())
+    schema["properties"]["config"] = config_schema()
+    schema["properties"]["simulate"]["properties"]["shape"] = {
+        "description": f"{', '.join(f'`{name}`' for name in SHAPE_NAMES)}, each also with a count as in `mi300x:4`; "
+        "empty: the node's own GPUs",
+        "type": "string",
+        "pattern": f"^(({'|'.join(SHAPE_NAMES)})(:[1-9][0-9]?)?)?$",
+    }
+    return schema
+
+
+def page_table(schema: Schema) -> str:
+    """Markdown: each value, what it may be, its default, what it does."""
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    rows = "".join(
+        f"| `{key}` | {_kind(part)} | {_shown(_default(defaults, key))} | {part['description']} |\n"
+        for key, part in leaves(schema)
+        if key != "global"
+    )
+    return f"\n| value | may be | default | meaning |\n| --- | --- | --- | --- |\n{rows}\n"
+
+
+def leaves(schema: Schema, above: str = "") -> Iterator[tuple[str, Schema]]:
+    """Values by dotted key, down to where the schema stops describing."""
+    for name, part in schema["properties"].items():
+        inner = part.get("properties", {})
+        if name != "config" and inner and all("description" in below for below in inner.values()):
+            yield from leaves(part, f"{above}{name}.")
+        else:
+            yield above + name, part
+
+
+def _kind(part: Schema) -> str:
+    if "enum" in part:
+        return ", ".join(f"`{word}`" for word in part["enum"])
+    named = {"integer": "number", "object": "mapping", "array": "list", "string": "text"}
+    kinds = [part["type"]] if isinstance(part["type"], str) else part["type"]
+    return " or ".join(named.get(kind, kind) for kind in kinds)
+
+
+def _default(defaults: Any, key: str) -> Any:
+    for name in key.split("."):
+        defaults = defaults[name]
+    return defaults
+
+
+def _shown(default: object) -> str:
+    return f"`{json.dumps(default, ensure_ascii=False)}`"
+
+
+def whole_page(schema: Schema) -> str:
+    """docs/helm.md with the table in place."""
+    return _MADE.sub(lambda found: found[1] + page_table(schema) + found[2], PAGE.read_text())
+
+
+def schema_text(schema: Schema) -> str:
+    """As the file holds it."""
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    made = whole_schema()
+    SCHEMA.write_text(schema_text(made))
+    PAGE.write_text(whole_page(made))
+    GOLDEN.parent.mkdir(exist_ok=True)
+    GOLDEN.write_text(render_text())
