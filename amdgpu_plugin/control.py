@@ -13,11 +13,15 @@ import stat
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from amdgpu_plugin.simulation.injector import Injector
+from amdgpu_plugin.simulation.node import SimulatedNode, SimulationError
+
 log = logging.getLogger(__name__)
 
 SOCKET = "control.sock"
 REQUEST_LIMIT_BYTES = 64 * 1024
 ANSWER_SECONDS = 10.0
+_LONGEST_SECONDS = 86400
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[str]]
 """Takes a request, returns what to tell; ControlError is told as it stands."""
@@ -77,6 +81,29 @@ class ControlServer:
             return {"ok": await self._handlers[request["verb"]](request)}
         except ControlError as error:
             return {"error": str(error)}
+
+
+def inject_handler(node: SimulatedNode) -> Handler:
+    """What answers `{"verb": "inject", "device": …, "what": …, "seconds": number or null}`."""
+    injector = Injector(node)
+
+    async def handle(request: Mapping[str, Any]) -> str:
+        device, what, seconds = request.get("device"), request.get("what"), request.get("seconds")
+        if not isinstance(device, str) or not isinstance(what, str):
+            raise ControlError("device and what must be text")
+        if seconds is not None and not _is_duration(seconds):
+            raise ControlError(f"seconds must be a number from 0 to {_LONGEST_SECONDS}")
+        try:
+            return await injector.inject(device, what, seconds=seconds)
+        except SimulationError as error:
+            raise ControlError(str(error)) from error
+
+    return handle
+
+
+def _is_duration(seconds: object) -> bool:
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    return number and 0 <= seconds <= _LONGEST_SECONDS  # type: ignore[operator]
 
 
 def ask(state_dir: str, request: Mapping[str, Any]) -> str:

@@ -8,22 +8,32 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from amdgpu_plugin.config import Config
+from amdgpu_plugin.control import ControlServer, inject_handler
 from amdgpu_plugin.discovery import Scanner
 from amdgpu_plugin.health.monitor import Monitor
 from amdgpu_plugin.kubelet.plugin import DirectoryLostError, KubeletFace
+from amdgpu_plugin.kubelet.pod_resources import PodResources
 from amdgpu_plugin.lanes import Lanes
-from amdgpu_plugin.node import Latest, NodeState
+from amdgpu_plugin.node import Holders, Latest, NodeState
 from amdgpu_plugin.product_names import ProductNames
+from amdgpu_plugin.simulation.node import SimulatedNode
 from amdgpu_plugin.sysfs import Sysfs
 
 log = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 EXIT_OK, EXIT_FAULT = 0, 1
+FIRST_HOLDERS_SECONDS = 1.0
+"""The longest that the first list waits for who holds what."""
+EDGE_LIMIT_SECONDS = 60.0
+
+
+Edge = Callable[[], Coroutine[None, None, None]]
+"""A part whose failure costs no GPU: it is started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +43,7 @@ class Daemon:
     monitor: Monitor
     kubelet: KubeletFace
     node: Latest[NodeState]
+    edges: Mapping[str, Edge]
 
     async def run(self, stop: asyncio.Event) -> int:
         """Until `stop` is set or a part fails; sockets are gone before the exit status is returned."""
@@ -42,6 +53,7 @@ class Daemon:
                 tasks = [
                     core.create_task(_never_returns(self.monitor.run(self.node)), name="monitor"),
                     core.create_task(_never_returns(self.kubelet.run()), name="kubelet"),
+                    *(core.create_task(_kept_up(name, edge), name=name) for name, edge in self.edges.items()),
                 ]
                 await stop.wait()
                 for task in tasks:
@@ -57,9 +69,12 @@ class Daemon:
 
 
 async def build(
-    config: Config, *, sysfs: Sysfs, lanes: Lanes, names: ProductNames, simulated: bool
+    config: Config, *, sysfs: Sysfs, lanes: Lanes, names: ProductNames, simulated: SimulatedNode | None
 ) -> Daemon:
     """The daemon after its first scan: what answered in time is in NodeState."""
+    holders: Latest[Holders | None] = Latest(None)
+    pod_resources = PodResources(config.pod_resources_dir, holders)
+    await pod_resources.refresh(within=FIRST_HOLDERS_SECONDS)
     monitor = Monitor(
         sysfs=sysfs,
         lanes=lanes,
@@ -69,14 +84,25 @@ async def build(
         read_deadline_seconds=config.health_read_deadline_seconds,
         clock=time.monotonic,
         wall_clock=time.time,
+        holders=holders,
+        retire_after_seconds=config.retire_after_seconds,
     )
     state = await monitor.first_state()
     _say_what_was_found(state)
     node = Latest(state)
-    return Daemon(monitor, KubeletFace(config.device_plugins_dir, node, simulated=simulated), node)
+    face = KubeletFace(
+        config.device_plugins_dir,
+        node,
+        simulated=simulated is not None,
+        on_allocated=pod_resources.ask_soon,
+    )
+    edges: dict[str, Edge] = {"pod-resources": pod_resources.run}
+    if simulated is not None:
+        edges["control"] = ControlServer(config.state_dir, {"inject": inject_handler(simulated)}).run
+    return Daemon(monitor, face, node, edges)
 
 
-async def run(config: Config, *, sysfs: Sysfs, names: ProductNames, simulated: bool) -> int:
+async def run(config: Config, *, sysfs: Sysfs, names: ProductNames, simulated: SimulatedNode | None) -> int:
     """The exit status after SIGTERM, SIGINT or SIGQUIT, or after a fault."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -110,6 +136,18 @@ def leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
             yield from leaves(error)
         else:
             yield error
+
+
+async def _kept_up(name: str, edge: Edge) -> None:
+    """An edge for ever: what it raises is logged, and it starts again after a while."""
+    pause = 1.0
+    while True:
+        try:
+            await edge()
+        except Exception:
+            log.exception("a part of the edge failed: it starts again", extra={"fields": {"part": name}})
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, EDGE_LIMIT_SECONDS)
 
 
 async def _never_returns(part: Coroutine[None, None, None]) -> None:

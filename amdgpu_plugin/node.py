@@ -74,11 +74,15 @@ class ListedDevice:
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """The node at one moment. `revision` counts changes of what the kubelet sees."""
+    """The node at one moment. `revision` counts changes of what the kubelet sees.
+
+    `holders` is None while it is not known who holds what.
+    """
 
     inventory: Inventory
     devices: tuple[ListedDevice, ...]
     revision: int = 0
+    holders: Holders | None = None
 
     @property
     def resources(self) -> tuple[str, ...]:
@@ -89,10 +93,13 @@ class NodeState:
         """The devices served under a resource, healthy or not."""
         return tuple(listed for listed in self.devices if listed.device.resource == resource)
 
-    def with_devices(self, inventory: Inventory, devices: tuple[ListedDevice, ...]) -> "NodeState":
+    def with_devices(
+        self, inventory: Inventory, devices: tuple[ListedDevice, ...], holders: Holders | None = None
+    ) -> "NodeState":
         """The next state; the revision moves only if the kubelet would see a difference."""
         changed = _seen_by_kubelet(devices) != _seen_by_kubelet(self.devices)
-        return replace(self, inventory=inventory, devices=devices, revision=self.revision + changed)
+        revision = self.revision + changed
+        return replace(self, inventory=inventory, devices=devices, holders=holders, revision=revision)
 
 
 def _seen_by_kubelet(devices: tuple[ListedDevice, ...]) -> tuple[tuple[object, ...], ...]:

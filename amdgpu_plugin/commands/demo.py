@@ -117,9 +117,16 @@ async def _tell(config: Config, shape: Shape, story: _Story, folder: str) -> Non
     node = SimulatedNode.create(folder, shape)
     story.say(f"simulated, in the kernel's own layout: {node.root}")
     plugins = os.path.join(folder, "device-plugins")
-    async with SimulatedKubelet(plugins) as kubelet:
+    pod_resources = os.path.join(folder, "pod-resources")
+    async with SimulatedKubelet(plugins, pod_resources=pod_resources) as kubelet:
         story.say(f"and a simulated kubelet: {os.path.join(plugins, 'kubelet.sock')}")
-        own = replace(config, device_plugins_dir=plugins, health_interval_seconds=_HEALTH_INTERVAL_SECONDS)
+        own = replace(
+            config,
+            device_plugins_dir=plugins,
+            pod_resources_dir=pod_resources,
+            state_dir=os.path.join(folder, "state"),
+            health_interval_seconds=_HEALTH_INTERVAL_SECONDS,
+        )
         await story.step("The daemon starts")
         began = time.monotonic()
         async with _running(own, node) as running:
@@ -139,7 +146,7 @@ async def _tell(config: Config, shape: Shape, story: _Story, folder: str) -> Non
 async def _running(config: Config, node: SimulatedNode) -> AsyncIterator[daemon.Daemon]:
     """The daemon while the block runs; a fault of the daemon ends the block."""
     built = await daemon.build(
-        config, sysfs=DirectorySysfs(node.root), lanes=Lanes(), names=product_names(), simulated=True
+        config, sysfs=DirectorySysfs(node.root), lanes=Lanes(), names=product_names(), simulated=node
     )
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:

@@ -26,7 +26,7 @@ def run(config: Config, args: argparse.Namespace) -> int:  # noqa: ARG001 - ever
                 config,
                 sysfs=source.sysfs,
                 names=product_names(),
-                simulated=source.simulated is not None,
+                simulated=source.simulated,
             )
         )
 

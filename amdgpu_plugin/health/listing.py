@@ -19,7 +19,10 @@ _XCP_ID = re.compile(r"amdgpu_xcp[._](\d+)")
 
 @dataclass(frozen=True, slots=True)
 class _Hardware:
-    """What an ID stands for. `part` is a mode with a partition's number, or a render node; None is the GPU."""
+    """What an ID stands for.
+
+    `part` is a mode with a partition's number, or a render node; None is the whole GPU.
+    """
 
     gpu: str
     part: tuple[str, int] | str | None
@@ -28,7 +31,7 @@ class _Hardware:
 def without_left(
     devices: tuple[ListedDevice, ...], holders: Holders | None, *, now: float, retire_after_seconds: float
 ) -> tuple[ListedDevice, ...]:
-    """The list without IDs that have been retired for so long and that nobody holds.
+    """The list without IDs that have been retired for `retire_after_seconds` and that nobody holds.
 
     Where holders are not known, none leaves: an ID that leaves while it is held counts as free.
     """

@@ -14,10 +14,10 @@ from amdgpu_plugin.discovery.inventory import Gpu, Inventory, Skipped
 from amdgpu_plugin.discovery.naming import Naming, name_resources, names_of
 from amdgpu_plugin.discovery.pci import FOREIGN
 from amdgpu_plugin.discovery.scan import NODE_LANE, Scanner, gpu_lane
-from amdgpu_plugin.health import presence
+from amdgpu_plugin.health import listing, presence
 from amdgpu_plugin.health.presence import Presence
 from amdgpu_plugin.lanes import Hung, Lanes
-from amdgpu_plugin.node import Latest, ListedDevice, NodeState
+from amdgpu_plugin.node import Holders, Latest, ListedDevice, NodeState
 from amdgpu_plugin.sysfs import Names, Sysfs, Text
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,8 @@ class Monitor:
     read_deadline_seconds: float
     clock: Callable[[], float]
     wall_clock: Callable[[], float]
+    holders: Latest[Holders | None] = field(default_factory=lambda: Latest(None))
+    retire_after_seconds: float = 600.0
     _names: dict[str, str] = field(default_factory=dict)
     _arrivals: dict[str, _Arrival] = field(default_factory=dict)
     _said: frozenset[Skipped] = frozenset()
@@ -68,16 +70,14 @@ class Monitor:
     async def first_state(self) -> NodeState:
         """The node as far as it answered within FIRST_SCAN_SECONDS."""
         inventory = await self._scan()
-        return NodeState(inventory, ()).with_devices(
-            inventory, presence.judge((), inventory, {}, self.wall_clock())
-        )
+        return self._next_state(NodeState(inventory, ()), inventory, {})
 
     async def run(self, node: Latest[NodeState]) -> None:
         """For ever."""
         # No look before the first: what came while the first scan was under way must count as a change.
         before: _Look | None = None
         while True:
-            await asyncio.sleep(self.period_seconds)
+            await self._period_or_other_holders(node.value.holders)
             now = await self._look(node.value)
             inventory = node.value.inventory
             if now != before or self._unsettled(inventory):
@@ -92,9 +92,27 @@ class Monitor:
         settled = self._settled(inventory, state.devices)
         named = name_resources(settled, self.naming, self._names)
         self._names = names_of(named) | self._names
-        devices = presence.judge(state.devices, named, presences, self.wall_clock())
-        _log_transitions(state.devices, devices)
-        node.set(state.with_devices(named, devices))
+        following = self._next_state(state, named, presences)
+        _log_transitions(state.devices, following.devices)
+        node.set(following)
+
+    def _next_state(
+        self, state: NodeState, inventory: Inventory, presences: Mapping[str, Presence]
+    ) -> NodeState:
+        now, holders = self.wall_clock(), self.holders.value
+        devices = presence.judge(state.devices, inventory, presences, now)
+        devices = listing.without_left(
+            devices, holders, now=now, retire_after_seconds=self.retire_after_seconds
+        )
+        devices = listing.with_held_elsewhere(devices, holders, inventory.xcp_devices, now=now)
+        return state.with_devices(inventory, devices, holders)
+
+    async def _period_or_other_holders(self, seen: Holders | None) -> None:
+        try:
+            async with asyncio.timeout(self.period_seconds):
+                await self.holders.until_other_than(seen)
+        except TimeoutError:
+            return
 
     async def _scan(self) -> Inventory:
         deadline = min(FIRST_SCAN_SECONDS, self.read_deadline_seconds)

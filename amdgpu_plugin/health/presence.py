@@ -4,6 +4,7 @@ A listed ID is never dropped because its GPU is gone: it turns unhealthy, with t
 looked at changes no verdict.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -53,7 +54,8 @@ def look(sysfs: Sysfs, address: str) -> Presence:
     if driver != "amdgpu":
         return Unbound(driver) if isinstance(link, Text | Absent) else NotSeen(str(link))
     mode = sysfs.read(f"{path.value}/current_compute_partition")
-    return Bound(mode.value.strip() if isinstance(mode, Text) else None)
+    known = isinstance(mode, Text) and re.fullmatch(r"([A-Z]PX)[\s\0]*", mode.value)
+    return Bound(known[1] if known else None)
 
 
 def judge(

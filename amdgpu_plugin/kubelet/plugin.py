@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 from amdgpu_plugin.kubelet.directory import DirectoryWatch
 from amdgpu_plugin.kubelet.registrar import Registrar
@@ -20,12 +21,20 @@ class DirectoryLostError(Exception):
 class KubeletFace:
     """The kubelet's side of NodeState while `run` runs."""
 
-    def __init__(self, directory: str, node: Latest[NodeState], *, simulated: bool) -> None:
-        """Nothing is served before `run`."""
+    def __init__(
+        self,
+        directory: str,
+        node: Latest[NodeState],
+        *,
+        simulated: bool,
+        on_allocated: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Nothing is served before `run`. `on_allocated` is told of each Allocate."""
         self.watch = DirectoryWatch(directory)
         self.registrars: dict[str, Registrar] = {}
         self._node = node
         self._simulated = simulated
+        self._on_allocated = on_allocated
         self._names = SocketNames()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -42,7 +51,9 @@ class KubeletFace:
                     await self._end(resource)
 
     def _start(self, resource: str, group: asyncio.TaskGroup) -> None:
-        service = DevicePluginService(resource, self._node, simulated=self._simulated)
+        service = DevicePluginService(
+            resource, self._node, simulated=self._simulated, on_allocated=self._on_allocated
+        )
         registrar = Registrar(service, self.watch, self._names, time.monotonic)
         self.registrars[resource] = registrar
         self._tasks[resource] = group.create_task(registrar.run(), name=f"registrar {resource}")

@@ -4,7 +4,7 @@ Handlers translate only. gRPC status codes are born here and nowhere deeper.
 """
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,12 +48,20 @@ def options() -> api.DevicePluginOptions:
 class DevicePluginService(wire.DevicePluginServicer):
     """Serves one resource. `streams` counts the ListAndWatch streams, for the registrar."""
 
-    def __init__(self, resource: str, node: Latest[NodeState], *, simulated: bool) -> None:
-        """`simulated` makes every device node the host's /dev/null."""
+    def __init__(
+        self,
+        resource: str,
+        node: Latest[NodeState],
+        *,
+        simulated: bool,
+        on_allocated: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`simulated` makes every device node the host's /dev/null. `on_allocated` hears of each Allocate."""
         self.resource = resource
         self.streams = Latest(Streams())
         self._node = node
         self._simulated = simulated
+        self._on_allocated = on_allocated
 
     async def GetDevicePluginOptions(self, request: api.Empty, context: Context) -> api.DevicePluginOptions:  # noqa: ARG002
         """Asked by the kubelet while Register is under way, and by other plugins to see whether we live."""
@@ -98,6 +106,7 @@ class DevicePluginService(wire.DevicePluginServicer):
                 "allocate refused", extra={"fields": {"resource": self.resource, "reason": refused.message}}
             )
             await context.abort(refused.status, refused.message)
+        self._on_allocated()
         log.info("allocated", extra={"fields": {"resource": self.resource, "devices": _ids(request)}})
         return api.AllocateResponse(container_responses=[_container_response(answer) for answer in answers])
 

@@ -88,7 +88,7 @@ def test_simulated_devices_are_the_hosts_null_device_and_say_so() -> None:
 
 
 @pytest.mark.parametrize("simulated", [False, True])
-def test_no_device_is_no_grant(simulated: bool) -> None:
+def test_no_device_is_no_grant(*, simulated: bool) -> None:
     assert grant([], kfd=True, simulated=simulated) == Grant((), {})
 
 

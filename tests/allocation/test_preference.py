@@ -2,7 +2,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amdgpu_plugin.allocation.preference import NoPreference, prefer
@@ -44,10 +44,11 @@ def links(*pairs: tuple[int, int], weight: int = 15) -> list[Link]:
 # two bridges of four, as on MI210: 15 within, PCIe across
 TWO_HIVES = [device for index in range(8) for device in gpu(index, numa=index // 4)]
 IN_HIVES = [
-    Link(address(a), address(b), *(("xgmi", 15) if a // 4 == b // 4 else ("pcie", 72)), None)  # type: ignore[arg-type]
+    Link(address(a), address(b), "xgmi", 15, None)
+    if a // 4 == b // 4
+    else Link(address(a), address(b), "pcie", 72, None)
     for a, b in combinations(range(8), 2)
 ]
-# MI250X: dies in pairs with four links, and on to others with fewer, 15 each whatever the number
 PARTITIONED = [device for index in range(4) for device in gpu(index, partitions=4)]
 
 
@@ -132,6 +133,7 @@ def test_must_include_named_twice_counts_once() -> None:
 SOME_IDS = st.lists(st.sampled_from([*ids(*range(8)), "GPU-7", ""]), max_size=10)
 
 
+@settings(deadline=None)
 @given(
     available=SOME_IDS,
     must=SOME_IDS,

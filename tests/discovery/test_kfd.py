@@ -1,9 +1,10 @@
 import errno
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from amdgpu_plugin.capture_file import Entry, Folder
@@ -52,7 +53,7 @@ NODE = KfdNode(
 )
 
 
-def tree_of_one(**changed: int | None) -> Tree:
+def tree_of_one(**changed: Any) -> Tree:
     """KFD with a GPU as node 2; node 3 is told of, but not there to be read."""
     tree: Tree = {}
     put_kfd_cpus(tree)
@@ -112,6 +113,7 @@ VALUES = st.one_of(st.integers().map(str), st.text(max_size=5), st.sampled_from(
 LINES = st.lists(st.tuples(KEYS, st.sampled_from([" ", "  ", "\t", ""]), VALUES).map("".join))
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(), LINES.map("\n".join), LINES.map(lambda each: "".join(f"{x}\n" for x in each))))
 @example("location_id " + "9" * 5000 + "\n")
 @example("location_id " + "9" * 5000 + "\nhive_id 1\n")
@@ -122,6 +124,7 @@ def test_any_text_gives_numbers_of_64_bits_or_a_reason(text: str) -> None:
         assert all(0 <= value < 2**64 for value in answer.values())
 
 
+@settings(deadline=None)
 @given(
     values=st.dictionaries(st.sampled_from(["location_id", "hive_id", "domain"]), st.integers(0, 2**64 - 1))
 )
@@ -131,6 +134,7 @@ def test_what_kfd_prints_is_read_back(values: dict[str, int]) -> None:
     assert parse_properties(text, WANTED) == (expected if text else "empty")
 
 
+@settings(deadline=None)
 @given(cut=st.integers(1, 200))
 def test_text_cut_anywhere_gives_the_true_values_or_none(cut: int) -> None:
     text = lines({"simd_count": 1216, "location_id": 1280, "domain": 0, "hive_id": HIVE, "num_xcc": 8})

@@ -54,7 +54,7 @@ def test_link_told_by_one_end_alone_is_a_link() -> None:
 )
 @pytest.mark.parametrize("turned", [False, True])
 def test_of_several_links_the_lightest_and_then_the_widest_counts(
-    links: list[KfdLink], best: Link, turned: bool
+    links: list[KfdLink], best: Link, *, turned: bool
 ) -> None:
     told = links[::-1] if turned else links
     assert link_graph(WHOLE[:2], {A: (node(2, *told),), B: (node(3),)}) == (best,)

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path as FilePath
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amdgpu_plugin.capture_file import Entry, Folder, Link
@@ -531,20 +531,20 @@ GARBAGE: Mapping[str, tuple[Entry, str]] = {
 @pytest.mark.parametrize(
     ("file", "degraded"),
     [
-        ("device", {"pci_id": None}),
-        ("numa_node", {"numa_node": None}),
-        ("revision", {}),
+        ("device", replace(mi300x(ILL), pci_id=None)),
+        ("numa_node", replace(mi300x(ILL), numa_node=None)),
+        ("revision", mi300x(ILL)),
     ],
 )
 @pytest.mark.parametrize(("entry", "reason"), GARBAGE.values(), ids=GARBAGE.keys())
 def test_bad_number_in_a_pci_file_is_not_known_and_said(
-    file: str, degraded: dict[str, None], entry: Entry, reason: str
+    file: str, degraded: Gpu, entry: Entry, reason: str
 ) -> None:
     tree = mi300x_node()
     tree[f"{ILL_PATH}/{file}"] = entry
     assert inventory_of(tree) == Inventory(
         READABLE,
-        whole_node(gpu3=replace(mi300x(ILL), **degraded)),
+        whole_node(gpu3=degraded),
         mi300x_links(),
         (Skipped(f"{ILL_PATH}/{file}", reason),),
     )
@@ -1058,6 +1058,7 @@ def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     node.close()
 
 
+@settings(deadline=None, max_examples=50)
 @given(data=st.data(), damage=DAMAGES)
 def test_random_damage_to_one_gpu_changes_no_other(
     node: DamagedNode, data: st.DataObject, damage: Damage
@@ -1086,6 +1087,7 @@ class DeniedKfd:
         return decoded(self.read_bytes(path))
 
 
+@settings(deadline=None, max_examples=50)
 @given(data=st.data(), damage=DAMAGES)
 def test_random_damage_to_one_gpu_with_kfd_denied_gives_no_other_a_foreign_minor(
     node: DamagedNode, data: st.DataObject, damage: Damage

@@ -3,7 +3,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from amdgpu_plugin.discovery.drm import DrmMinors, Minor
@@ -94,7 +94,7 @@ def partitions(mode: str, count: int, *, kfd: bool) -> tuple[ComputeDevice, ...]
 @pytest.mark.parametrize(("mode", "available"), [("SPX", ALL_MODES), (None, ())])
 @pytest.mark.parametrize("complete", [True, False])
 def test_gpu_that_is_not_partitioned_is_one_device(
-    mode: str | None, available: tuple[str, ...], complete: bool
+    mode: str | None, available: tuple[str, ...], *, complete: bool
 ) -> None:
     whole = gpu(mode, available)
     assert whole_or_partitions(whole, OWN, nodes(1), kfd_complete=complete, in_order=True) == (
@@ -297,7 +297,7 @@ UNKNOWN = "devices/pci0000:40/0000:47:00.0"
     ],
 )
 def test_minors_are_in_order_when_each_xcp_is_near_a_gpu_that_may_have_it(
-    around: list[tuple[int, str]], in_order: bool
+    around: list[tuple[int, str]], *, in_order: bool
 ) -> None:
     assert minors_in_order((PARTITIONABLE, RADEON), minors(*around)) == in_order
 
@@ -331,6 +331,7 @@ def inferred(owners: dict[int, list[int]], missing: set[int]) -> dict[int, list[
 BOUND_IN_TURN = {owner: list(range(128 + 8 * owner, 136 + 8 * owner)) for owner in range(4)}
 
 
+@settings(deadline=None)
 @given(missing=st.sets(st.integers(128, 159)))
 def test_without_kfd_a_missing_minor_costs_its_gpu_and_gives_none_to_another(missing: set[int]) -> None:
     own_minors_are_there = not missing & {128, 136, 144, 152}
@@ -355,6 +356,7 @@ def bound(orders: Sequence[int]) -> dict[int, list[int]]:
     return owners
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 7), max_size=20))
 @example([4, 5, 4, 1, 6, 5, 0])
 @example([3, 5, 3, 1, 3, 5, 0, 4])

@@ -11,12 +11,11 @@ from amdgpu_plugin.discovery.inventory import Driver, Inventory, Skipped
 from amdgpu_plugin.discovery.scan import Scanner, discover, gpu_lane
 from amdgpu_plugin.lanes import Hung, Lane, Lanes
 from amdgpu_plugin.product_names import ProductNames
-from amdgpu_plugin.sysfs import Absent, Blob, Names, Path, Sysfs, Text, Unreadable, decoded
+from amdgpu_plugin.sysfs import Blob, Names, Path, Text, Unreadable, decoded
 from tests.discovery.trees import (
     ADDRESSES,
     KFD,
     NO_NAMES,
-    NODES,
     Tree,
     in_memory,
     mi300x,
@@ -70,7 +69,7 @@ class Gated:
 
 
 async def answered(lanes: Lanes) -> None:
-    while lanes.stuck:
+    while lanes.stuck:  # noqa: ASYNC110 - lanes have no event for this
         await asyncio.sleep(0.001)
 
 

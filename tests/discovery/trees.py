@@ -146,7 +146,7 @@ def put_kfd_gpu(
         "vendor_id": 4098,
         "device_id": 29857,
         "location_id": location(address) | partition,
-        "domain": int(address.split(":")[0], 16),
+        "domain": int(address.split(":", maxsplit=1)[0], 16),
         "drm_render_minor": render,
         "hive_id": HIVE,
         "local_mem_size": 0,

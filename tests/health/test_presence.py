@@ -28,6 +28,8 @@ def tree_with(**changed: Entry) -> Tree:
         (tree_with(current_compute_partition=Refused(errno.EPERM)), Bound(None)),
         (tree_with(current_compute_partition=Blob(b"\xff")), Bound(None)),
         (tree_with(current_compute_partition=Blob(b"")), Bound(None)),
+        (tree_with(current_compute_partition=Blob(b"odd\n")), Bound(None)),
+        (tree_with(current_compute_partition=Blob(b"DPX\n\0\0\0")), Bound("DPX")),
         (tree_with(driver=Absent()), Unbound(None)),
         (tree_with(driver=Link("../../../../bus/pci/drivers/vfio-pci")), Unbound("vfio-pci")),
         (tree_with(driver=Refused(errno.EIO)), NotSeen("not a symbolic link")),

@@ -16,18 +16,25 @@ Values = dict[str, Any]
 Manifest = dict[str, Any]
 
 
-def render_text(values: Values | None = None, *, name: str = "gpu", namespace: str = "kube-system") -> str:
-    """All manifests as one YAML stream, in the order of their files. Values are held to the schema first."""
+def rendered_files(
+    values: Values | None = None, *, name: str = "gpu", namespace: str = "kube-system"
+) -> dict[str, str]:
+    """What the templates give, by their paths; values are held to the schema first, as by `helm install`."""
     with helm.Chart.load(CHART) as chart:
-        chart.validate_schema(values or {})
         files: dict[str, str] = chart.render(values or {}, name=name, namespace=namespace)
-    manifests = [text.strip() for path, text in sorted(files.items()) if path.endswith(".yaml")]
+    return files
+
+
+def render_text(values: Values | None = None) -> str:
+    """All manifests as one YAML stream, in the order of their files."""
+    files = sorted(rendered_files(values).items())
+    manifests = [text.strip() for path, text in files if path.endswith(".yaml")]
     return "".join(f"---\n{text}\n" for text in manifests if text)
 
 
-def render(values: Values | None = None, **options: str) -> dict[str, Manifest]:
+def render(values: Values | None = None) -> dict[str, Manifest]:
     """Manifests by their kind, of which the chart has no two."""
-    documents = list(yaml.safe_load_all(render_text(values, **options)))
+    documents = list(yaml.safe_load_all(render_text(values)))
     assert len({document["kind"] for document in documents}) == len(documents)
     return {document["kind"]: document for document in documents}
 

@@ -24,6 +24,7 @@ _MADE = re.compile(r"(<!-- Below: .*? -->\n).*?(<!-- /values -->\n)", re.DOTALL)
 _SECONDS = re.compile(r"(seconds, )?(\d+) to (\d+)")
 _COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
 _ABSOLUTE: Schema = {"type": "string", "pattern": "^/"}
+_ADDRESS = r"^((\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*):[0-9]{1,5})?$"
 
 
 def group(properties: Mapping[str, Schema], *required: str) -> Schema:
@@ -36,6 +37,7 @@ _SELECTORS: Schema = {"type": "array", "items": {"type": "string", "minLength": 
 _BY_KEY: Mapping[str, Schema] = {
     "devices.include": {"anyOf": [{"const": "all"}, _SELECTORS | {"minItems": 1}]},
     "devices.exclude": _SELECTORS,
+    "http.address": {"type": "string", "pattern": _ADDRESS},
     "allocate.extra_devices": {
         "type": "array",
         "items": group(
@@ -72,16 +74,19 @@ _BY_KEY: Mapping[str, Schema] = {
 
 
 def config_schema() -> Schema:
-    """Every YAML key of the daemon, a group as an object of its own."""
+    """Every YAML key of the daemon, a group as an object of its own, or left without a body."""
     properties: dict[str, Any] = {}
     for option in OPTIONS:
         if option.key is not None:
             outer, dot, inner = option.key.partition(".")
             if dot:
-                properties.setdefault(outer, group({}))["properties"][inner] = option_schema(option)
+                may_be_empty = group({}) | {"type": ["object", "null"]}
+                properties.setdefault(outer, may_be_empty)["properties"][inner] = option_schema(option)
             else:
                 properties[outer] = option_schema(option)
-    return {"description": "options of the daemon, by the YAML keys of docs/configuration.md"} | group(properties)
+    return {"description": "options of the daemon, by the YAML keys of docs/configuration.md"} | group(
+        properties
+    )
 
 
 def option_schema(option: Option) -> Schema:
@@ -96,8 +101,9 @@ def option_schema(option: Option) -> Schema:
         return {"enum": values.split(" | ")}
     if found := _SECONDS.fullmatch(values):
         kind = "number" if found[1] else "integer"
-        return {"type": kind, "minimum": int(found[2]), "maximum": int(found[3])}
-    return {"type": "string"}
+        types = kind if option.default is not None else [kind, "null"]
+        return {"type": types, "minimum": int(found[2]), "maximum": int(found[3])}
+    return {"type": "string", "minLength": 1}
 
 
 def whole_schema() -> Schema:

@@ -54,17 +54,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   "state_dir" "set stateDir, which is mounted as well"
   "sysfs_root" "the pod has the node's own /sys and no other"
   "dev_root" "the pod does not see the host's /dev" -}}
+{{- $config := default dict .Values.config -}}
 {{- range $key, $instead := $elsewhere -}}
-{{- if hasKey $.Values.config $key -}}
+{{- if hasKey $config $key -}}
 {{- fail (printf "config.%s cannot be used in this chart: %s" $key $instead) -}}
 {{- end -}}
 {{- end -}}
-{{- toYaml .Values.config -}}
+{{- toYaml $config -}}
 {{- end }}
 
 {{/* The port of config.http.address, whether written or by default; fails where the kubelet could not reach it. */}}
 {{- define "amdgpu-plugin.httpPort" -}}
-{{- $http := default dict .Values.config.http -}}
+{{- $http := default dict (default dict .Values.config).http -}}
 {{- $address := ":9400" -}}
 {{- if hasKey $http "address" -}}
 {{- $address = $http.address -}}
@@ -76,7 +77,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 
 {{- define "amdgpu-plugin.affinity" -}}
-{{- $affinity := deepCopy .Values.affinity -}}
+{{- $affinity := deepCopy (default dict .Values.affinity) -}}
 {{- if .Values.gpuNodeAffinity -}}
 {{- if $affinity.nodeAffinity -}}
 {{- fail "gpuNodeAffinity and affinity.nodeAffinity exclude each other: write both into affinity.nodeAffinity" -}}

@@ -1,0 +1,148 @@
+from dataclasses import replace
+
+import pytest
+
+from amdgpu_plugin.discovery.inventory import ComputeDevice, Gpu, XcpDevice
+from amdgpu_plugin.health.listing import with_held_elsewhere, without_left
+from amdgpu_plugin.node import Held, Holder, Holders, ListedDevice, Verdict
+
+A, B = "0000:05:00.0", "0000:27:00.0"
+POD = (Holder("ml", "train", "main"),)
+XCPS = tuple(XcpDevice(number, f"renderD{129 + number}", A) for number in range(7))
+
+
+def whole(address: str = A, *, resource: str = "amd.com/gpu", verdict: Verdict | None = None) -> ListedDevice:
+    device = ComputeDevice(address, resource, None, "renderD128", "card1", None)
+    return ListedDevice(device, gpu(address, "SPX"), verdict)
+
+
+def slice_(number: int, *, mode: str = "CPX", resource: str = "amd.com/cpx_nps1") -> ListedDevice:
+    identity = f"{A}-{mode.lower()}{number}"
+    device = ComputeDevice(identity, resource, number, f"renderD{128 + number}", None, None)
+    return ListedDevice(device, gpu(A, mode))
+
+
+def gpu(address: str, mode: str) -> Gpu:
+    return Gpu(address, None, None, None, 0, None, mode, "NPS1", None, ())
+
+
+def held_elsewhere(detail: str, since: float = 7.0) -> Verdict:
+    return Verdict("HeldElsewhere", detail, since)
+
+
+def test_a_device_held_under_its_own_id_is_healthy() -> None:
+    holders = {Held("amd.com/gpu", A): POD}
+    assert with_held_elsewhere((whole(),), holders, (), now=7) == (whole(),)
+
+
+def test_slices_of_a_gpu_held_as_a_whole_are_not_given_out() -> None:
+    devices = (slice_(0), slice_(7), whole(B))
+    holders = {Held("amd.com/gpu", A): POD}
+    detail = f"held as {A} of amd.com/gpu by ml/train"
+    verdict = held_elsewhere(detail)
+    assert with_held_elsewhere(devices, holders, (), now=7) == (
+        replace(slice_(0), verdict=verdict),
+        replace(slice_(7), verdict=verdict),
+        whole(B),
+    )
+
+
+def test_a_gpu_of_which_a_slice_is_held_is_not_given_out_as_a_whole() -> None:
+    holders = {Held("amd.com/cpx_nps1", f"{A}-cpx3"): POD}
+    verdict = held_elsewhere(f"held as {A}-cpx3 of amd.com/cpx_nps1 by ml/train")
+    assert with_held_elsewhere((whole(),), holders, (), now=7) == (whole(verdict=verdict),)
+
+
+def test_another_slice_of_the_same_mode_is_no_trouble() -> None:
+    holders = {Held("amd.com/cpx_nps1", f"{A}-cpx3"): POD}
+    devices = (slice_(2), slice_(3))
+    assert with_held_elsewhere(devices, holders, (), now=7) == devices
+
+
+def test_any_slice_of_another_mode_may_overlap() -> None:
+    holders = {Held("amd.com/dpx_nps1", f"{A}-dpx1"): POD}
+    detail = f"held as {A}-dpx1 of amd.com/dpx_nps1 by ml/train"
+    assert with_held_elsewhere((slice_(0),), holders, (), now=7) == (
+        replace(slice_(0), verdict=held_elsewhere(detail)),
+    )
+
+
+@pytest.mark.parametrize("spelling", ["amdgpu_xcp_2", "amdgpu_xcp.2"])
+def test_the_slice_another_plugin_holds_by_its_xcp_name_is_not_given_out(spelling: str) -> None:
+    holders = {Held("amd.com/gpu", spelling): POD}
+    verdict = held_elsewhere(f"held as {spelling} of amd.com/gpu by ml/train")
+    devices = (slice_(2), slice_(3), slice_(4))
+    assert with_held_elsewhere(devices, holders, XCPS, now=7) == (
+        slice_(2),
+        replace(slice_(3), verdict=verdict),
+        slice_(4),
+    )
+
+
+def test_a_whole_gpu_is_not_given_out_while_one_of_its_xcp_devices_is_held() -> None:
+    holders = {Held("amd.com/gpu", "amdgpu_xcp_6"): POD}
+    verdict = held_elsewhere("held as amdgpu_xcp_6 of amd.com/gpu by ml/train")
+    assert with_held_elsewhere((whole(), whole(B)), holders, XCPS, now=7) == (
+        whole(verdict=verdict),
+        whole(B),
+    )
+
+
+def test_the_same_id_under_another_resource_is_held_elsewhere() -> None:
+    holders = {Held("amd.com/gpu", A): POD}
+    listed = whole(resource="amd.com/spx_nps1")
+    verdict = held_elsewhere(f"held as {A} of amd.com/gpu by ml/train")
+    assert with_held_elsewhere((listed,), holders, (), now=7) == (replace(listed, verdict=verdict),)
+
+
+def test_a_replica_is_held_under_its_devices_own_id() -> None:
+    listed = replace(whole(), device=replace(whole().device, id=f"{A}::2"))
+    holders = {Held("amd.com/gpu", f"{A}::1"): POD}
+    assert with_held_elsewhere((listed,), holders, (), now=7) == (listed,)
+
+
+def test_it_ends_with_the_pod_and_keeps_its_beginning_until_then() -> None:
+    holders = {Held("amd.com/cpx_nps1", f"{A}-cpx3"): POD}
+    first = with_held_elsewhere((whole(),), holders, (), now=7)
+    later = with_held_elsewhere(first, holders, (), now=50)
+    assert [listed.verdict and listed.verdict.since for listed in later] == [7.0]
+    assert with_held_elsewhere(later, {}, (), now=60) == (whole(),)
+
+
+def test_another_trouble_goes_first() -> None:
+    lost = Verdict("DeviceLost", "not on the PCI bus", 3)
+    holders = {Held("amd.com/cpx_nps1", f"{A}-cpx3"): POD}
+    assert with_held_elsewhere((whole(verdict=lost),), holders, (), now=7) == (whole(verdict=lost),)
+
+
+@pytest.mark.parametrize("device_id", ["", "gpu-5", "0000:05:00.0-", "amdgpu_xcp_99", "x" * 500, f"{A}-cpx"])
+def test_ids_that_mean_nothing_here_change_nothing(device_id: str) -> None:
+    holders: Holders = {Held("example.com/thing", device_id): POD}
+    assert with_held_elsewhere((whole(), slice_(3)), holders, XCPS, now=7) == (whole(), slice_(3))
+
+
+RETIRED = Verdict("Retired", "the compute partition mode is now CPX", 100.0)
+
+
+@pytest.mark.parametrize(
+    ("holders", "now", "stays"),
+    [
+        ({}, 699.9, True),
+        ({}, 700.0, False),
+        ({Held("amd.com/gpu", A): POD}, 9999.0, True),
+        ({Held("amd.com/gpu", B): POD}, 700.0, False),
+        (None, 9999.0, True),
+    ],
+    ids=["too early", "in time", "held", "another held", "holders not known"],
+)
+def test_a_retired_id_leaves_when_nobody_holds_it(
+    holders: Holders | None, now: float, *, stays: bool
+) -> None:
+    devices = (whole(verdict=RETIRED), whole(B))
+    left = without_left(devices, holders, now=now, retire_after_seconds=600)
+    assert left == (devices if stays else (whole(B),))
+
+
+def test_no_other_verdict_makes_an_id_leave() -> None:
+    lost = whole(verdict=Verdict("DeviceLost", "not on the PCI bus", 0.0))
+    assert without_left((lost,), {}, now=1e9, retire_after_seconds=0) == (lost,)

@@ -1,0 +1,138 @@
+import asyncio
+import socket
+import stat
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amdgpu_plugin import control
+from amdgpu_plugin.control import ControlError, ControlServer, ask, inject_handler
+from amdgpu_plugin.simulation.node import SimulatedNode
+
+
+async def echo(request: Mapping[str, Any]) -> str:
+    if request.get("refuse"):
+        raise ControlError("no")
+    return f"heard {request.get('word')}"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - a file has no event to wait for
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def serving(server: ControlServer, state_dir: Path) -> AsyncIterator[None]:
+    running = asyncio.create_task(server.run())
+    await until((state_dir / control.SOCKET).exists)
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def asked(state_dir: Path, **request: object) -> str:
+    return await asyncio.to_thread(ask, str(state_dir), request)
+
+
+async def test_a_request_is_answered_and_the_socket_is_private_and_goes(tmp_path: Path) -> None:
+    directory = tmp_path / "made" / "when" / "missing"
+    async with serving(ControlServer(str(directory), {"echo": echo}), directory):
+        assert await asked(directory, verb="echo", word="this") == "heard this"
+        assert stat.S_IMODE((directory / control.SOCKET).stat().st_mode) == 0o600
+    assert list(directory.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        ({"verb": "echo", "refuse": True}, "no"),
+        ({"verb": "reboot"}, "unknown verb; this daemon knows echo"),
+        ({}, "unknown verb"),
+    ],
+)
+async def test_a_refusal_says_why(tmp_path: Path, request_: dict[str, object], said: str) -> None:
+    async with serving(ControlServer(str(tmp_path), {"echo": echo}), tmp_path):
+        with pytest.raises(ControlError, match=said):
+            await asked(tmp_path, **request_)
+
+
+@pytest.mark.parametrize("line", [b"\n", b"[]\n", b"{\n", b"\xff\n", b"x" * 200_000 + b"\n"])
+async def test_nonsense_is_answered_or_dropped_and_harms_nobody(tmp_path: Path, line: bytes) -> None:
+    async with serving(ControlServer(str(tmp_path), {"echo": echo}), tmp_path):
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / control.SOCKET))
+        writer.write(line)
+        answer = await reader.read()
+        assert answer == b"" or answer.startswith(b'{"error": ')
+        writer.close()
+        assert await asked(tmp_path, verb="echo", word="still here") == "heard still here"
+
+
+async def test_a_dead_daemons_socket_is_taken_over(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / control.SOCKET))
+    before = (tmp_path / control.SOCKET).stat().st_ctime_ns
+    running = asyncio.create_task(ControlServer(str(tmp_path), {"echo": echo}).run())
+    socket_file = tmp_path / control.SOCKET
+    await until(lambda: socket_file.exists() and socket_file.stat().st_ctime_ns != before)
+    assert await asked(tmp_path, verb="echo", word="anew") == "heard anew"
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_the_socket_belongs_to_the_first_live_daemon(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(ControlServer(str(tmp_path), {"echo": echo}), tmp_path):
+        second = asyncio.create_task(ControlServer(str(tmp_path), {}).run())
+        await until(lambda: bool(caplog.records))
+        second.cancel()
+        await asyncio.wait([second])
+        assert [record.message for record in caplog.records] == ["no control socket"]
+        assert await asked(tmp_path, verb="echo", word="first") == "heard first"
+
+
+def test_no_daemon_is_said_with_what_to_look_at(tmp_path: Path) -> None:
+    with pytest.raises(ControlError, match=r"control.sock .*is a daemon running here"):
+        ask(str(tmp_path), {"verb": "echo"})
+
+
+@pytest.mark.parametrize(
+    ("what", "device", "said"),
+    [
+        ("explode", "0000:03:00.0", "cannot inject 'explode'; there are unbind, bind, remove, add"),
+        ("unbind", "0000:99:00.0", "no GPU '0000:99:00.0' here; there are 0000:03:00.0"),
+        ("repartition=CPX", "0000:03:00.0", "cannot be partitioned"),
+        ("unbind", "0000:03:00.01", "no GPU"),
+    ],
+)
+async def test_inject_refuses_what_cannot_be_done(tmp_path: Path, what: str, device: str, said: str) -> None:
+    handle = inject_handler(SimulatedNode.create(tmp_path, "radeon"))
+    with pytest.raises(ControlError, match=said):
+        await handle({"device": device, "what": what})
+
+
+@pytest.mark.parametrize("seconds", [-1, "ten", 1e9, True])
+async def test_inject_refuses_odd_durations(tmp_path: Path, seconds: object) -> None:
+    handle = inject_handler(SimulatedNode.create(tmp_path, "radeon"))
+    with pytest.raises(ControlError, match="seconds must be"):
+        await handle({"device": "0000:03:00.0", "what": "unbind", "seconds": seconds})
+
+
+async def test_inject_does_it_and_undoes_it_in_time(tmp_path: Path) -> None:
+    node = SimulatedNode.create(tmp_path, "mi300x:1")
+    (address,) = node.addresses
+    driver = Path(node.root, "bus/pci/drivers/amdgpu", address)
+    handle = inject_handler(node)
+    await handle({"device": f"{address}-cpx3", "what": "unbind"})
+    assert not driver.exists()
+    await handle({"device": address, "what": "bind"})
+    assert await handle({"device": address, "what": "repartition=CPX", "seconds": 0}) == (
+        f"repartition=CPX at {address}, for 0 s"
+    )
+    await until(lambda: node.mode_of(address) == "SPX")
