@@ -1,5 +1,5 @@
 # Everything a contributor does. Each target makes the set-up it needs, in .venv/, the first time.
-# Needs a POSIX shell, coreutils and Python 3.11 or newer: nothing else is called.
+# Needs a POSIX shell, coreutils and Python 3.11 or newer; `image` needs buildah or docker as well.
 
 PYTHON ?= python3
 ARGS ?=
@@ -19,7 +19,7 @@ UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 
-.PHONY: help setup demo test lint check bench lock generate clean
+.PHONY: help setup demo test lint check image bench lock generate clean
 
 help:  ## list the targets
 	@while IFS= read -r line; do case "$$line" in \
@@ -40,6 +40,9 @@ lint: $(VENV)/stamp-lint  ## formatting, ruff, mypy --strict
 	@$(PY) -m mypy
 
 check: lint test  ## lint and test: what CI runs
+
+image:  ## the container image, by buildah or docker; BASE_IMAGE= makes its base here, ARCHIVE=FILE writes a tar
+	@image/build.sh
 
 bench: setup  ## measure, and write benchmarks/results.md
 	@$(PY) -m benchmarks

@@ -51,16 +51,15 @@ class Lane:
     async def ask(self, job: Callable[[], T], *, deadline: float) -> T | Hung:
         """The job's result, or Hung after `deadline` seconds.
 
-        A lane still stuck in an earlier job takes no second one: it goes on waiting for that one, and
-        only when it ends in time is the new job done. What the job raises is raised here.
+        A lane still stuck in an earlier job takes no second one: that one is given its `deadline` as well,
+        counted from when it was asked, and only if it ends by then is the new job done. What the job raises
+        is raised here.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
-        while self._pending is not None and not self._pending.done():
-            left = deadline - (loop.time() - started)
-            if left <= 0:
-                return Hung(round(loop.time() - self._asked_at, 1))
-            await asyncio.wait([self._pending], timeout=left)
+        while self.stuck:
+            if not await self.comes_back(within=self._asked_at + deadline - loop.time()):
+                return Hung(deadline)
         answer: asyncio.Future[T] = loop.create_future()
         answer.add_done_callback(_retrieve)
         self._pending = answer  # type: ignore[assignment]
@@ -71,6 +70,13 @@ class Lane:
         self._queue.put(_Ask(job, answer))  # type: ignore[arg-type]
         await asyncio.wait([answer], timeout=max(0.0, deadline - (loop.time() - started)))
         return answer.result() if answer.done() else Hung(deadline)
+
+    async def comes_back(self, *, within: float) -> bool:
+        """Whether the job it is at ends within so many seconds; True where it is at none."""
+        pending = self._pending
+        if pending is not None and not pending.done() and within > 0:
+            await asyncio.wait([pending], timeout=within)
+        return pending is None or pending.done()
 
     def _work(self) -> None:
         while True:
@@ -122,3 +128,8 @@ class Lanes:
     def stuck(self) -> tuple[str, ...]:
         """Names of the lanes that have not come back, sorted."""
         return tuple(sorted(name for name, lane in self._lanes.items() if lane.stuck))
+
+    async def stuck_after(self, seconds: float) -> tuple[str, ...]:
+        """Names of the lanes that do not come back within so many seconds, sorted."""
+        await asyncio.gather(*(lane.comes_back(within=seconds) for lane in self._lanes.values()))
+        return self.stuck

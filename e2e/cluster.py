@@ -1,4 +1,4 @@
-"""A one-node cluster on this machine: `python -m e2e.cluster up|down|status|load IMAGE.tar`.
+"""A one-node cluster on this machine: `python -m e2e.cluster build|up|down|status|load IMAGE.tar`.
 
 `up` and `down` may be called in any state, any number of times; a failed `up` takes away what it began.
 All state is in places.STATE; the cluster outlives the process that made it.
@@ -36,6 +36,14 @@ from e2e.places import NODE, STATE
 from e2e.processes import Process
 from e2e.toolbox import Toolbox
 
+VERBS = {
+    "build": "make the programs, and nothing else",
+    "up": "make the cluster, or find it there",
+    "down": "remove it and all its traces, the cache excepted",
+    "status": "what there is, as JSON",
+    "load": "import an image archive into the node",
+}
+
 Json = settings.Json
 
 
@@ -63,6 +71,12 @@ def up() -> LocalCluster:
             say(f"failed: {type(error).__name__}; removing what was begun")
             _remove()
             raise
+
+
+def build() -> Toolbox:
+    """The programs alone, so that the long part can be had beforehand."""
+    with _alone(), _phase("programs"):
+        return toolbox.provide(say)
 
 
 def down() -> list[str]:
@@ -100,9 +114,9 @@ def say(line: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m e2e.cluster", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb in ("up", "down", "status"):
-        verbs.add_parser(verb)
-    verbs.add_parser("load").add_argument("image_tar", type=Path)
+    for verb, text in VERBS.items():
+        verbs.add_parser(verb, help=text)
+    verbs.choices["load"].add_argument("image_tar", type=Path)
     wanted = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _exit_on_signal)
     try:
@@ -114,6 +128,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _do(wanted: argparse.Namespace) -> int:
     match wanted.verb:
+        case "build":
+            build()
         case "up":
             cluster = up()
             print(f"export KUBECONFIG={cluster.kubeconfig}  # kubectl: {cluster.kubectl_path}")

@@ -23,17 +23,20 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 @dataclass(slots=True)
 class Running:
-    """A process whose stderr is read line by line into `log`."""
+    """A process whose stderr (and stdout, if asked) is read line by line into `log`."""
 
     process: asyncio.subprocess.Process
     log: list[str] = field(default_factory=list)
+    _ended: bool = False
     _more: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def read(self) -> None:
-        assert self.process.stderr is not None
-        while line := await self.process.stderr.readline():
+        lines = self.process.stdout or self.process.stderr
+        assert lines is not None
+        while line := await lines.readline():
             self.log.append(line.decode().rstrip("\n"))
             self._tell()
+        self._ended = True
         self._tell()
 
     def _tell(self) -> None:
@@ -55,15 +58,17 @@ class Running:
         return self.said(*words)[times - 1]
 
     async def ends(self) -> int:
-        """Its exit status, once it has ended of its own."""
+        """Its exit status, once it has ended of its own; the log is then complete."""
         try:
             async with asyncio.timeout(GUARD_SECONDS):
+                while not self._ended:
+                    await self._more.wait()
                 return await self.process.wait()
         except TimeoutError:
             raise AssertionError(f"does not end: {self.log}") from None
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Its exit status after that signal; the log is then complete."""
+        """Its exit status after that signal."""
         self.process.send_signal(number)
         return await self.ends()
 
@@ -74,11 +79,17 @@ async def run(
     verb: str = "run",
     before: tuple[str, ...] = (),
     env: Mapping[str, str] | None = None,
+    stdout_too: bool = False,
 ) -> AsyncIterator[Running]:
     """`amdgpu-plugin run` with those options, killed at the end if it still lives.
 
-    `before` is a command that starts it, such as `unshare`.
+    `before` is a command that starts it, such as `unshare`. There is no terminal.
     """
+    pipe, devnull, stdout = (
+        asyncio.subprocess.PIPE,
+        asyncio.subprocess.DEVNULL,
+        asyncio.subprocess.STDOUT,
+    )
     process = await asyncio.create_subprocess_exec(
         *before,
         *PROGRAM,
@@ -86,9 +97,9 @@ async def run(
         *options,
         cwd=REPOSITORY,
         env=environment(env),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
+        stdin=devnull,
+        stdout=pipe if stdout_too else devnull,
+        stderr=stdout if stdout_too else pipe,
     )
     running = Running(process)
     reader = asyncio.create_task(running.read())

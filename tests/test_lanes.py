@@ -76,14 +76,39 @@ async def test_stuck_lane_takes_no_second_job() -> None:
     assert done == ["third"]
 
 
-async def test_second_hung_counts_from_the_first_asking() -> None:
+async def test_lane_stuck_for_longer_than_the_deadline_is_hung_at_once() -> None:
     lane, job = Lane("stuck"), Blocked()
-    await lane.ask(job, deadline=0.2)
-    again = await lane.ask(job, deadline=0.2)
+    await lane.ask(job, deadline=SHORT)
+    asking = asyncio.create_task(lane.ask(job, deadline=SHORT))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert asking.done()
+    assert asking.result() == Hung(SHORT)
     job.let_go()
     await free(lane)
-    assert isinstance(again, Hung)
-    assert again.seconds >= 0.4
+
+
+async def test_whether_a_lane_comes_back_can_be_waited_for() -> None:
+    lane, job = Lane("slow"), Blocked()
+    assert await lane.comes_back(within=0)
+    await lane.ask(job, deadline=SHORT)
+    assert not await lane.comes_back(within=SHORT)
+    waiting = asyncio.create_task(lane.comes_back(within=LONG))
+    await asyncio.sleep(0)
+    job.let_go()
+    assert await waiting
+
+
+async def test_reads_that_end_soon_do_not_count_as_stuck() -> None:
+    lanes, slow, stuck = Lanes(), Blocked(), Blocked()
+    for name, job in (("slow", slow), ("stuck", stuck)):
+        await lanes[name].ask(job, deadline=SHORT)
+    waiting = asyncio.create_task(lanes.stuck_after(10 * SHORT))
+    await asyncio.sleep(0)
+    slow.let_go()
+    assert await waiting == ("stuck",)
+    stuck.let_go()
+    await free(lanes["stuck"])
 
 
 async def test_stuck_lane_that_comes_back_in_time_does_the_new_job() -> None:

@@ -98,16 +98,12 @@ async def _done(walk: _Walk, lane: Lane, patience: float, end: float) -> bool:
     """
     loop = asyncio.get_running_loop()
     came_to = walk.current
-    answer = await lane.ask(walk.run, deadline=patience)
-    while isinstance(answer, Hung) and walk.current != came_to and loop.time() < end:
+    ended = not isinstance(await lane.ask(walk.run, deadline=patience), Hung)
+    while not ended and walk.current != came_to and loop.time() < end:
         came_to = walk.current
-        answer = await lane.ask(_nothing, deadline=patience)
-    walk.given_up = isinstance(answer, Hung)
-    return not walk.given_up
-
-
-def _nothing() -> None:
-    """To wait for what a lane is at."""
+        ended = await lane.comes_back(within=patience)
+    walk.given_up = not ended
+    return ended
 
 
 def _topology(

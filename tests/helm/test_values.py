@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from amdgpu_plugin import __version__
 from amdgpu_plugin.config import Config, load_config
 from amdgpu_plugin.config.reference import EXAMPLE
 from amdgpu_plugin.simulation.shapes import SHAPE_NAMES, parse_shape
@@ -102,7 +103,7 @@ def test_privileged_leaves_out_what_the_api_server_refuses_beside_it() -> None:
             {"registry": "r.example:5000", "repository": "team/plugin", "tag": "v2"},
             "r.example:5000/team/plugin:v2",
         ),
-        ({"registry": ""}, "amdgpu-plugin:0.1.0"),
+        ({"registry": ""}, f"amdgpu-plugin:{__version__}"),
         ({"tag": "v2", "digest": "sha256:" + "0" * 64}, "localhost/amdgpu-plugin@sha256:" + "0" * 64),
     ],
 )
