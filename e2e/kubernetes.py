@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from e2e.places import cache
+
 Json = dict[str, Any]
 T = TypeVar("T")
 
 POLL_S = 0.2
+CLIENT_HOMES = ("KUBECACHEDIR", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")
 
 
 class CommandFailed(Exception):  # noqa: N818 - named for the situation
@@ -73,8 +76,9 @@ class Kubernetes:
         return self.kubectl("logs", pod, "--namespace", namespace, *words)
 
     def environment(self) -> dict[str, str]:
-        """What kubectl and helm run with."""
-        return {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+        """What kubectl and helm run with; what they keep goes into the cache, not into the user's folders."""
+        homes = {name: str(cache() / "clients") for name in CLIENT_HOMES}
+        return {**os.environ, **homes, "KUBECONFIG": str(self.kubeconfig)}
 
 
 def wait_until(what: str, look: Callable[[], T], *, within_s: float) -> T:

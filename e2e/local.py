@@ -22,7 +22,6 @@ KUBELET = Process("kubelet")
 PROCESSES = (KUBELET, SCHEDULER, CONTROLLER_MANAGER, APISERVER, CONTAINERD, ETCD)
 
 MADE = STATE / "made.json"
-CLIENT_HOMES = ("KUBECACHEDIR", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")
 KUBELET_HEALTHZ = (f"{places.ADDRESS}:10248", "/healthz")
 
 
@@ -67,11 +66,6 @@ class LocalCluster(Kubernetes):
         if not files:
             raise FileNotFoundError(f"no log of {namespace}/{pod} {container} in {places.pod_logs()}")
         return max(files, key=lambda file: file.stat().st_mtime)
-
-    def environment(self) -> dict[str, str]:
-        """As any cluster's; what kubectl and helm keep goes with the cluster."""
-        homes = {name: str(STATE / "clients") for name in CLIENT_HOMES}
-        return {**Kubernetes.environment(self), **homes}
 
     def ctr(self, *arguments: str, timeout_s: float = 60) -> str:
         address = ("--address", str(places.containerd_socket()), "--namespace", "k8s.io")

@@ -12,7 +12,6 @@ from amdgpu_plugin.cli import main
 from amdgpu_plugin.commands.inputs import scratch_parent
 from amdgpu_plugin.simulation.node import SimulatedNode
 
-
 # How long an example takes is the machine's affair.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")

@@ -29,6 +29,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "health.policy": frozenset(),
     # it lists devices anew from the earlier list, which is NodeState's
     "health.presence": frozenset({"node"}),
+    "health.listing": frozenset({"node"}),
     # it asks each GPU's lane whether the GPU is there
     "health.monitor": frozenset({"health", "discovery", "telemetry", "node", "lanes"}),
     "node": frozenset(),

@@ -158,7 +158,7 @@ def _owner(node: KfdNode, scan: Scan, by_location: _ByLocation) -> str | Unprove
         # Virtual functions share bus and device; a partition's parent is then function 0.
         located = frozenset(address for address in located if address.endswith(".0"))
     usable = [gpu.address for gpu in scan.gpus if gpu.address in located]
-    return usable[0] if len(usable) == len(located) == 1 else Unproven("no usable GPU at its location")
+    return usable[0] if len(usable) == 1 else Unproven("no usable GPU at its location")
 
 
 def _location(node: KfdNode) -> tuple[int, ...]:

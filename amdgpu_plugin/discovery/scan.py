@@ -52,12 +52,19 @@ class Scanner:
 
     async def scan(self, *, deadline: float) -> Inventory:
         """The inventory with its resources unnamed. Whatever does not answer is Skipped with the reason."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + deadline
         first = await self._lanes[NODE_LANE].ask(self._read_node_wide, deadline=deadline)
         if isinstance(first, Hung):
             nothing = KfdTopology("absent", ())
             silent = (Skipped(drm.CLASS, str(first)),)
             return build(Scan(None, (), drm.DrmMinors((), ()), nothing, {}, silent), self._names)
-        minors, paths, hive_folders = first
+        # What the first answer took is not given a second time.
+        return build(await self._read_all(*first, max(end - loop.time(), _SOON_SECONDS)), self._names)
+
+    async def _read_all(
+        self, minors: drm.DrmMinors, paths: dict[str, str], hive_folders: dict[str, str], deadline: float
+    ) -> Scan:
         topology = asyncio.create_task(self._kfd.read(deadline=deadline))
         others = asyncio.create_task(self._read_others(frozenset(paths), deadline))
         hives = asyncio.create_task(self._read_hives(hive_folders, deadline))
@@ -65,13 +72,7 @@ class Scanner:
         answers = await _in_turn([self._read_gpu(*each, deadline) for each in paths.items()])
         version, elsewhere = await others
         by_address, silent_hives = await hives
-        gpus = tuple(answer for answer in answers if isinstance(answer, pci.PciGpu))
-        unused = [answer for answer in answers if isinstance(answer, Skipped)]
-        unused += [
-            Skipped(path, str(answer))
-            for path, answer in zip(paths.values(), answers, strict=True)
-            if isinstance(answer, Hung)
-        ]
+        unused = _unused(paths, answers)
         none = not any(isinstance(answer, pci.PciGpu | Hung) for answer in answers)
         skipped = (
             *(_under_its_card(each, minors) for each in unused),
@@ -79,7 +80,8 @@ class Scanner:
             *silent_hives,
             *((_NO_GPU,) if none else ()),
         )
-        return build(Scan(version, gpus, minors, await topology, by_address, skipped), self._names)
+        gpus = tuple(answer for answer in answers if isinstance(answer, pci.PciGpu))
+        return Scan(version, gpus, minors, await topology, by_address, skipped)
 
     def _read_node_wide(self) -> tuple[drm.DrmMinors, dict[str, str], dict[str, str]]:
         """The minors; by address, the path of every device that may be a GPU; and that of its hive's folder.
@@ -140,6 +142,15 @@ async def _in_turn(coroutines: Sequence[Coroutine[None, None, T]]) -> list[T]:
         begun.append(asyncio.create_task(coroutine))
         await asyncio.wait(begun[-1:], timeout=_SOON_SECONDS)
     return [await task for task in begun]
+
+
+def _unused(paths: dict[str, str], answers: Sequence[pci.PciGpu | Skipped | Hung]) -> Iterator[Skipped]:
+    """Why devices are not used, in their order."""
+    for path, answer in zip(paths.values(), answers, strict=True):
+        if isinstance(answer, Skipped):
+            yield answer
+        elif isinstance(answer, Hung):
+            yield Skipped(path, str(answer))
 
 
 def _under_its_card(skipped: Skipped, minors: drm.DrmMinors) -> Skipped:

@@ -154,6 +154,8 @@ class Monitor:
 
     def _settled(self, inventory: Inventory, listed: tuple[ListedDevice, ...]) -> Inventory:
         """The inventory without devices that replace others of their GPU and are too new to be sure of."""
+        there = {gpu.pci_address for gpu in inventory.gpus}
+        self._arrivals = {address: seen for address, seen in self._arrivals.items() if address in there}
         gpus = tuple(
             gpu if self._is_settled(gpu, listed) else replace(gpu, devices=()) for gpu in inventory.gpus
         )

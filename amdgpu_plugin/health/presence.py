@@ -69,12 +69,19 @@ def judge(
     for earlier in listed:
         presence = presences.get(earlier.gpu.pci_address, NotSeen("not asked"))
         problem = _problem(earlier, presence)
-        base = found.get(earlier.id, earlier)
+        base = _under_its_name(found[earlier.id], earlier) if earlier.id in found else earlier
         if problem is not None:
             found[earlier.id] = replace(base, verdict=_since(earlier.verdict, *problem, now))
         elif earlier.id not in found or isinstance(presence, NotSeen):
             found[earlier.id] = replace(base, verdict=earlier.verdict)
+        else:
+            found[earlier.id] = base
     return tuple(found[key] for key in sorted(found, key=lambda key: _order(found[key])))
+
+
+def _under_its_name(listed: ListedDevice, earlier: ListedDevice) -> ListedDevice:
+    """An ID's resource is fixed while it is listed, whatever its GPU's modes say for a moment."""
+    return replace(listed, device=replace(listed.device, resource=earlier.device.resource))
 
 
 def _problem(earlier: ListedDevice, presence: Presence) -> tuple[str, str] | None:

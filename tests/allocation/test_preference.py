@@ -2,7 +2,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from amdgpu_plugin.allocation.preference import NoPreference, prefer
@@ -133,7 +133,6 @@ def test_must_include_named_twice_counts_once() -> None:
 SOME_IDS = st.lists(st.sampled_from([*ids(*range(8)), "GPU-7", ""]), max_size=10)
 
 
-@settings(deadline=None)
 @given(
     available=SOME_IDS,
     must=SOME_IDS,

@@ -41,7 +41,7 @@ def test_the_default_is_this_machines_sysfs() -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_capture_answers_like_a_directory(scratch: Path, packed: bool) -> None:
+def test_a_capture_answers_like_a_directory(scratch: Path, *, packed: bool) -> None:
     # What it is shows in its first bytes, whatever it is called.
     file = scratch / "node"
     file.write_bytes(gzip.compress(CAPTURE.encode()) if packed else CAPTURE.encode())

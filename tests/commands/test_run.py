@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,11 +20,9 @@ class Started:
         self.calls: list[tuple[Config, Sysfs, bool]] = []
         self.status = 0
 
-    async def run(
-        self, config: Config, *, sysfs: Sysfs, names: ProductNames, simulated: bool, **_: Any
-    ) -> int:
+    async def run(self, config: Config, *, sysfs: Sysfs, names: ProductNames, simulated: object) -> int:
         assert isinstance(names, ProductNames)
-        self.calls.append((config, sysfs, simulated))
+        self.calls.append((config, sysfs, bool(simulated)))
         return self.status
 
 
@@ -81,7 +78,7 @@ def test_a_simulated_node_hides_real_gpus_only_on_request(
 # /<name of this length>/amdgpu-plugin-<8>-<6>.sock
 @pytest.mark.parametrize(("length", "fits"), [(71, True), (72, False)])
 def test_a_directory_whose_sockets_would_pass_107_bytes_is_named(
-    length: int, fits: bool, command: Command, started: Started, scratch: Path
+    length: int, command: Command, started: Started, scratch: Path, *, fits: bool
 ) -> None:
     directory = f"/{'d' * length}"
     answer = command("run", "--sysfs-root", str(scratch), "--device-plugins-dir", directory)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from amdgpu_plugin.capture_file import Entry, Folder
@@ -113,7 +113,6 @@ VALUES = st.one_of(st.integers().map(str), st.text(max_size=5), st.sampled_from(
 LINES = st.lists(st.tuples(KEYS, st.sampled_from([" ", "  ", "\t", ""]), VALUES).map("".join))
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(), LINES.map("\n".join), LINES.map(lambda each: "".join(f"{x}\n" for x in each))))
 @example("location_id " + "9" * 5000 + "\n")
 @example("location_id " + "9" * 5000 + "\nhive_id 1\n")
@@ -124,7 +123,6 @@ def test_any_text_gives_numbers_of_64_bits_or_a_reason(text: str) -> None:
         assert all(0 <= value < 2**64 for value in answer.values())
 
 
-@settings(deadline=None)
 @given(
     values=st.dictionaries(st.sampled_from(["location_id", "hive_id", "domain"]), st.integers(0, 2**64 - 1))
 )
@@ -134,7 +132,6 @@ def test_what_kfd_prints_is_read_back(values: dict[str, int]) -> None:
     assert parse_properties(text, WANTED) == (expected if text else "empty")
 
 
-@settings(deadline=None)
 @given(cut=st.integers(1, 200))
 def test_text_cut_anywhere_gives_the_true_values_or_none(cut: int) -> None:
     text = lines({"simd_count": 1216, "location_id": 1280, "domain": 0, "hive_id": HIVE, "num_xcc": 8})

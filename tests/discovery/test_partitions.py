@@ -3,7 +3,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from amdgpu_plugin.discovery.drm import DrmMinors, Minor
@@ -331,7 +331,6 @@ def inferred(owners: dict[int, list[int]], missing: set[int]) -> dict[int, list[
 BOUND_IN_TURN = {owner: list(range(128 + 8 * owner, 136 + 8 * owner)) for owner in range(4)}
 
 
-@settings(deadline=None)
 @given(missing=st.sets(st.integers(128, 159)))
 def test_without_kfd_a_missing_minor_costs_its_gpu_and_gives_none_to_another(missing: set[int]) -> None:
     own_minors_are_there = not missing & {128, 136, 144, 152}
@@ -356,7 +355,6 @@ def bound(orders: Sequence[int]) -> dict[int, list[int]]:
     return owners
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 7), max_size=20))
 @example([4, 5, 4, 1, 6, 5, 0])
 @example([3, 5, 3, 1, 3, 5, 0, 4])

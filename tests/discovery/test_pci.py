@@ -2,7 +2,7 @@ import errno
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from amdgpu_plugin.capture_file import Entry, Link
@@ -280,7 +280,6 @@ def test_other_names_are_no_addresses(name: str) -> None:
     assert not is_address(name)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_cleaned_text_has_no_nul_and_no_blank_at_its_ends(text: str) -> None:
     assert "\0" not in clean(text)

@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 
 import pytest
 
+from amdgpu_plugin.discovery import kfd_reader
 from amdgpu_plugin.discovery.inventory import Driver, Inventory, Skipped
 from amdgpu_plugin.discovery.scan import Scanner, discover, gpu_lane
 from amdgpu_plugin.lanes import Hung, Lane, Lanes
 from amdgpu_plugin.product_names import ProductNames
-from amdgpu_plugin.sysfs import Blob, Names, Path, Text, Unreadable, decoded
+from amdgpu_plugin.sysfs import Blob, Names, Path, Sysfs, Text, Unreadable, decoded
 from tests.discovery.trees import (
     ADDRESSES,
     KFD,
@@ -236,8 +237,8 @@ class SlowLanes(Lanes):
         return lane
 
 
-def in_virtual_time(scan: Coroutine[None, None, Inventory]) -> tuple[Inventory, float]:
-    """What a scan gives, and how many seconds it took."""
+def in_virtual_time(scan: Coroutine[None, None, T]) -> tuple[T, float]:
+    """What it gives, and how many seconds it took."""
     with asyncio.Runner(loop_factory=VirtualTime) as runner:
         return runner.run(scan), runner.get_loop().time()
 
@@ -251,3 +252,31 @@ def test_scan_ends_by_its_deadline_whatever_hangs(lane: str) -> None:
     _, took = in_virtual_time(scan)
     # each GPU that hangs holds up the asking of the next by 0.05 s
     assert took <= 2.0 + 8 * 0.05 + 0.05
+
+
+class WalkingLane(Lane):
+    """A lane without a thread: nothing is back in time, but each time it is waited for it came one node on."""
+
+    def __init__(self, sysfs: Sysfs, nodes: int) -> None:
+        super().__init__("kfd")
+        self.walk = kfd_reader._Walk(sysfs, list(range(nodes)), frozenset(range(nodes)))
+
+    async def ask(self, job: Callable[[], T], *, deadline: float) -> T | Hung:
+        await self.comes_back(within=deadline)
+        return Hung(deadline)
+
+    async def comes_back(self, *, within: float) -> bool:
+        await asyncio.sleep(within)
+        self.walk.current += 1
+        return self.walk.current == 20
+
+
+@pytest.mark.parametrize(("end", "took", "done"), [(100.0, 5.0, True), (2.0, 2.0, False)])
+def test_kfd_that_is_slow_but_comes_on_is_waited_for_until_the_end(
+    end: float, took: float, *, done: bool
+) -> None:
+    async def walk() -> bool:
+        lane = WalkingLane(in_memory({}), 20)
+        return await kfd_reader._done(lane.walk, lane, 0.25, end)
+
+    assert in_virtual_time(walk()) == (done, took)

@@ -307,6 +307,24 @@ async def test_a_mode_that_changes_before_it_is_settled_is_never_listed(scratch:
     assert not any("-cpx" in device.id for state in it.state.history for device in state.devices)
 
 
+async def test_a_mode_that_was_out_of_sight_settles_anew(scratch: Path) -> None:
+    async with world(scratch, "mi300x:2") as it:
+        it.node.repartition(A, "DPX")
+        await it.lists(whole(A, ill="Retired"), whole(B))
+        await it.rounds(1)
+        it.node.unbind(A)
+        await it.lists(whole(A, ill="DriverUnbound"), whole(B))
+        it.seconds = 100.0
+        it.node.bind(A)
+        await it.lists(whole(A, ill="Retired"), whole(B))
+        await it.rounds(1)
+        it.seconds = 100.0 + SETTLE_SECONDS - 0.1
+        await it.rounds(2)
+        assert listed(it.state.value) == whole(A, ill="Retired") | whole(B)
+        it.seconds = 100.0 + SETTLE_SECONDS
+        await it.lists(whole(A, ill="Retired"), whole(B), parts(A, "dpx", "amd.com/dpx_nps1"))
+
+
 async def test_ids_whose_mode_returns_are_ordinary_again(scratch: Path) -> None:
     async with world(scratch, "mi300x:2") as it:
         it.node.repartition(A, "CPX")

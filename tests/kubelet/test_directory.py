@@ -102,14 +102,14 @@ class Ears:
         monkeypatch.setattr(directory_module, "Inotify", Inotify)
 
     async def hear(self, directory: str) -> None:
-        """Until a new socket is told of; one made before the watch was set is never told of."""
+        """Until new sockets are told of, and all that were. One made before the watch was set never is."""
         async with asyncio.timeout(GUARD_SECONDS):
-            made: set[str] = set()
-            while not made & self.heard.value:
-                name = f"probe{next(self._numbers)}.sock"
-                make_dead_socket(f"{directory}/{name}")
-                made.add(name)
+            made: list[str] = []
+            while not self.heard.value.intersection(made):
+                made.append(f"probe{next(self._numbers)}.sock")
+                make_dead_socket(f"{directory}/{made[-1]}")
                 await asyncio.sleep(0)
+        await until(self.heard, lambda heard: made[-1] in heard)
 
 
 @pytest.fixture

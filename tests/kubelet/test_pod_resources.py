@@ -1,5 +1,7 @@
 import asyncio
 import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -17,17 +19,25 @@ GPU = Held("amd.com/gpu", "0000:05:00.0")
 TRAIN = Holder("default", "train", "main")
 
 
+@asynccontextmanager
+async def serving(directory: Path, held: Sequence[Allocation]) -> AsyncIterator[None]:
+    server = PodResourcesServer(str(directory), lambda: held)
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop()
+
+
 def allocation(pod: str, *ids: str, container: str = "main", resource: str = "amd.com/gpu") -> Allocation:
     return Allocation(pod, container, resource, ids, EMPTY)
 
 
 async def test_holders_are_who_the_kubelet_says(tmp_path: Path) -> None:
     held = [allocation("train", "0000:05:00.0"), allocation("nic", "eth0", resource="example.com/nic")]
-    server = PodResourcesServer(str(tmp_path), lambda: held)
-    await server.start()
     holders: Latest[Holders | None] = Latest(None)
-    await PodResources(str(tmp_path), holders).refresh()
-    await server.stop()
+    async with serving(tmp_path, held):
+        await PodResources(str(tmp_path), holders).refresh()
     assert holders.value == {
         GPU: (TRAIN,),
         Held("example.com/nic", "eth0"): (Holder("default", "nic", "main"),),
@@ -60,27 +70,24 @@ async def test_no_socket_makes_holders_unknown_and_is_said_once(
 async def test_kubelet_restart_replaces_the_socket_and_holders_are_known_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = PodResourcesServer(str(tmp_path), lambda: [allocation("train", "0000:05:00.0")])
+    held = [allocation("train", "0000:05:00.0")]
     holders: Latest[Holders | None] = Latest(None)
     client = PodResources(str(tmp_path), holders)
     with caplog.at_level(logging.INFO):
         for _ in range(2):
-            await server.start()
-            await client.refresh()
-            assert holders.value == {GPU: (TRAIN,)}
-            await server.stop()
+            async with serving(tmp_path, held):
+                await client.refresh()
+                assert holders.value == {GPU: (TRAIN,)}
             await client.refresh()
             assert holders.value is None
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "WARNING"]
 
 
 async def test_answers_over_4_mib_are_read(tmp_path: Path) -> None:
-    ids = tuple(f"{number:063d}" for number in range(90_000))
-    server = PodResourcesServer(str(tmp_path), lambda: [allocation("big", *ids)])
-    await server.start()
+    ids = tuple(f"{number:01000d}" for number in range(5_000))
     holders: Latest[Holders | None] = Latest(None)
-    await PodResources(str(tmp_path), holders).refresh()
-    await server.stop()
+    async with serving(tmp_path, [allocation("big", *ids)]):
+        await PodResources(str(tmp_path), holders).refresh(within=30)
     assert holders.value is not None
     assert len(holders.value) == len(ids)
 
@@ -90,16 +97,13 @@ async def test_an_allocation_is_asked_about_soon(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(pod_resources, "REFRESH_SECONDS", 3600.0)
     monkeypatch.setattr(pod_resources, "SHORTEST_PAUSE_SECONDS", 0.0)
     held: list[Allocation] = []
-    server = PodResourcesServer(str(tmp_path), lambda: held)
-    await server.start()
     holders: Latest[Holders | None] = Latest(None)
     client = PodResources(str(tmp_path), holders)
-    running = asyncio.create_task(client.run())
-    async with asyncio.timeout(10):
+    async with serving(tmp_path, held), asyncio.timeout(30):
+        running = asyncio.create_task(client.run())
         assert await holders.until_other_than(None) == {}
         held.append(allocation("train", "0000:05:00.0"))
         client.ask_soon()
         assert await holders.until_other_than({}) == {GPU: (TRAIN,)}
-    running.cancel()
-    await asyncio.wait([running])
-    await server.stop()
+        running.cancel()
+        await asyncio.wait([running])

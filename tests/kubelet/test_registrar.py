@@ -298,7 +298,7 @@ async def test_a_register_given_up_that_succeeds_late_is_not_made_twice(
 ) -> None:
     monkeypatch.setattr(registrar_module, "REGISTER_SECONDS", SOON)
     kubelet.hang_registers()
-    async with alive(registrar(directory, refused=Waits(real=1.0))) as one:
+    async with alive(registrar(directory, refused=Waits(real=FOR_EVER))) as one:
         await in_phase(one, Phase.REFUSED)
         kubelet.hang_registers(hang=False)
         await in_phase(one, Phase.REGISTERED)
