@@ -19,7 +19,7 @@ UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 
-.PHONY: help setup demo test lint check image bench lock generate clean
+.PHONY: help setup demo test lint check image cluster cluster-down e2e bench lock generate clean
 
 help:  ## list the targets
 	@while IFS= read -r line; do case "$$line" in \
@@ -43,6 +43,17 @@ check: lint test  ## lint and test: what CI runs
 
 image:  ## the container image, by buildah or docker; BASE_IMAGE= makes its base here, ARCHIVE=FILE writes a tar
 	@image/build.sh
+
+cluster: $(VENV)/stamp-project  ## a one-node Kubernetes cluster on this machine (root, Debian)
+	@$(PY) -m e2e.cluster up
+
+cluster-down: $(VENV)/stamp-project  ## remove it
+	@$(PY) -m e2e.cluster down
+
+# What is built is built before pytest's clock starts. Where nothing can be built, the tests say why and skip.
+e2e: $(VENV)/stamp-test  ## end-to-end tests: on KUBECONFIG's cluster, else on one of their own
+	@[ -n "$$KUBECONFIG" ] || $(PY) -m e2e.cluster build || true
+	@$(PY) -m pytest e2e -o timeout=900 $(ARGS)
 
 bench: setup  ## measure, and write benchmarks/results.md
 	@$(PY) -m benchmarks
