@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from amdgpu_plugin.config import Config
 from amdgpu_plugin.control import ControlServer, inject_handler
 from amdgpu_plugin.discovery import Scanner
+from amdgpu_plugin.health.events import Uevents
 from amdgpu_plugin.health.monitor import Monitor
 from amdgpu_plugin.kubelet.plugin import DirectoryLostError, KubeletFace
 from amdgpu_plugin.kubelet.pod_resources import PodResources
@@ -21,7 +22,7 @@ from amdgpu_plugin.lanes import Lanes
 from amdgpu_plugin.node import Holders, Latest, NodeState
 from amdgpu_plugin.product_names import ProductNames
 from amdgpu_plugin.simulation.node import SimulatedNode
-from amdgpu_plugin.sysfs import Sysfs
+from amdgpu_plugin.sysfs import DirectorySysfs, Sysfs
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +47,13 @@ class Daemon:
     kubelet: KubeletFace
     node: Latest[NodeState]
     edges: Mapping[str, Edge]
+    uevents: Uevents | None
 
     async def run(self, stop: asyncio.Event) -> int:
         """Until `stop` is set or a part fails; sockets are gone before the exit status is returned."""
         status = EXIT_OK
+        if self.uevents is not None:
+            self.uevents.start()
         try:
             async with asyncio.TaskGroup() as core:
                 tasks = [
@@ -67,6 +71,9 @@ class Daemon:
             for fault in leaves(faults):
                 log.critical("a fault of ours ends the daemon", exc_info=fault)
             status = EXIT_FAULT
+        finally:
+            if self.uevents is not None:
+                self.uevents.stop()
         return status
 
 
@@ -101,7 +108,9 @@ async def build(
     edges: dict[str, Edge] = {"pod-resources": pod_resources.run}
     if simulated is not None:
         edges["control"] = ControlServer(config.state_dir, {"inject": inject_handler(simulated)}).run
-    return Daemon(monitor, face, node, edges)
+    # A capture file does not change, and what the kernel says is not about a simulated node.
+    listens = isinstance(sysfs, DirectorySysfs) and simulated is None
+    return Daemon(monitor, face, node, edges, Uevents(monitor.look_now) if listens else None)
 
 
 async def run(config: Config, *, sysfs: Sysfs, names: ProductNames, simulated: SimulatedNode | None) -> int:

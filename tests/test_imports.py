@@ -30,6 +30,7 @@ ROOMS: dict[str, frozenset[str]] = {
     # it lists devices anew from the earlier list, which is NodeState's
     "health.presence": frozenset({"node"}),
     "health.listing": frozenset({"node"}),
+    "health.events": frozenset(),
     # it asks each GPU's lane whether the GPU is there
     "health.monitor": frozenset({"health", "discovery", "telemetry", "node", "lanes"}),
     "node": frozenset(),

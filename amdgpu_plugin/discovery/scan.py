@@ -51,16 +51,16 @@ class Scanner:
         self._kfd = KfdReader(sysfs, lanes)
 
     async def scan(self, *, deadline: float) -> Inventory:
-        """The inventory with its resources unnamed. Whatever does not answer is Skipped with the reason."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + deadline
+        """The inventory with its resources unnamed. Whatever does not answer is Skipped with the reason.
+
+        `deadline` is for each answer; links are read first, and all else after them at the same time.
+        """
         first = await self._lanes[NODE_LANE].ask(self._read_node_wide, deadline=deadline)
         if isinstance(first, Hung):
             nothing = KfdTopology("absent", ())
             silent = (Skipped(drm.CLASS, str(first)),)
             return build(Scan(None, (), drm.DrmMinors((), ()), nothing, {}, silent), self._names)
-        # What the first answer took is not given a second time.
-        return build(await self._read_all(*first, max(end - loop.time(), _SOON_SECONDS)), self._names)
+        return build(await self._read_all(*first, deadline), self._names)
 
     async def _read_all(
         self, minors: drm.DrmMinors, paths: dict[str, str], hive_folders: dict[str, str], deadline: float

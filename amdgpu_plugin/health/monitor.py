@@ -1,6 +1,6 @@
 """The loop that keeps NodeState true: looks at each listed GPU's presence, and scans when something moved.
 
-For now it looks by polling. It writes NodeState; nobody else does.
+It looks when a kernel event was heard, and by polling. It writes NodeState; nobody else does.
 """
 
 import asyncio
@@ -26,6 +26,9 @@ FIRST_SCAN_SECONDS = 2.0
 """The longest that registration waits for GPUs; who answers later joins the list."""
 SETTLE_SECONDS = 5.0
 """For so long must a GPU's new partition mode be seen unchanged before its new IDs are listed."""
+_SETTLING_SECONDS = 0.5
+_SHORTEST_TURN_SECONDS = 0.002
+"""A storm of events must not make looking all that is done."""
 _GENERATION = "class/kfd/kfd/topology/generation_id"
 _SILENT = "no answer"
 """In the reason of everything that is skipped because its lane did not answer."""
@@ -63,6 +66,8 @@ class Monitor:
     wall_clock: Callable[[], float]
     holders: Latest[Holders | None] = field(default_factory=lambda: Latest(None))
     retire_after_seconds: float = 600.0
+    _heard: asyncio.Event = field(default_factory=asyncio.Event)
+    _settling: bool = False
     _names: dict[str, str] = field(default_factory=dict)
     _arrivals: dict[str, _Arrival] = field(default_factory=dict)
     _said: frozenset[Skipped] = frozenset()
@@ -77,22 +82,26 @@ class Monitor:
         # No look before the first: what came while the first scan was under way must count as a change.
         before: _Look | None = None
         while True:
-            await self._period_or_other_holders(node.value.holders)
+            await self._turn(node.value.holders)
             now = await self._look(node.value)
-            inventory = node.value.inventory
-            if now != before or self._unsettled(inventory):
-                inventory = await self._scan()
+            # What is lost is told before the scan, which takes longer.
+            self._publish(node, node.value.inventory, now.presences)
+            if now != before or self._unsettled(node.value.inventory):
+                found = self._settled(await self._scan(), node.value.devices)
+                named = name_resources(found, self.naming, self._names)
+                self._names = names_of(named) | self._names
+                self._publish(node, named, now.presences)
             before = now
-            self._publish(node, inventory, now.presences)
+
+    def look_now(self) -> None:
+        """Something was heard: do not wait for the period."""
+        self._heard.set()
 
     def _publish(
         self, node: Latest[NodeState], inventory: Inventory, presences: Mapping[str, Presence]
     ) -> None:
         state = node.value
-        settled = self._settled(inventory, state.devices)
-        named = name_resources(settled, self.naming, self._names)
-        self._names = names_of(named) | self._names
-        following = self._next_state(state, named, presences)
+        following = self._next_state(state, inventory, presences)
         _log_transitions(state.devices, following.devices)
         node.set(following)
 
@@ -107,12 +116,24 @@ class Monitor:
         devices = listing.with_held_elsewhere(devices, holders, inventory.xcp_devices, now=now)
         return state.with_devices(inventory, devices, holders)
 
-    async def _period_or_other_holders(self, seen: Holders | None) -> None:
+    async def _turn(self, seen: Holders | None) -> None:
+        """Until something was heard, the holders are others than seen, or the period is over.
+
+        After something was heard the next turn comes soon: a bind is not settled when it is told.
+        """
+        await asyncio.sleep(_SHORTEST_TURN_SECONDS)
+        period = min(self.period_seconds, _SETTLING_SECONDS) if self._settling else self.period_seconds
+        waits = [
+            asyncio.create_task(self._heard.wait()),
+            asyncio.create_task(self.holders.until_other_than(seen)),
+        ]
         try:
-            async with asyncio.timeout(self.period_seconds):
-                await self.holders.until_other_than(seen)
-        except TimeoutError:
-            return
+            await asyncio.wait(waits, timeout=period, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        self._settling = self._heard.is_set()
+        self._heard.clear()
 
     async def _scan(self) -> Inventory:
         deadline = min(FIRST_SCAN_SECONDS, self.read_deadline_seconds)

@@ -223,6 +223,7 @@ async def test_a_new_kubelet_is_registered_with_though_somebody_else_keeps_a_str
             await wire.DevicePluginStub(channel).ListAndWatch(api.Empty()).read()
             await kubelet.restart()
             await kubelet.sees(GPU, healthy=2)
+            assert one.service.streams.value == Streams(opened=3, live=1)
 
 
 # ---- Register refused, hanging, or without effect ----
@@ -260,17 +261,19 @@ async def test_success_forgets_refusals(directory: str, kubelet: SimulatedKubele
 
 
 async def test_a_new_kubelet_is_tried_at_once_with_a_back_off_of_its_own(
-    directory: str, kubelet: SimulatedKubelet
+    directory: str, kubelet: SimulatedKubelet, caplog: pytest.LogCaptureFixture
 ) -> None:
     waits = Waits(real=FOR_EVER)
-    kubelet.refuse_registers(2, code=grpc.StatusCode.UNKNOWN, details="no")
+    kubelet.refuse_registers(1, code=grpc.StatusCode.UNKNOWN, details="no")
     async with alive(registrar(directory, refused=waits)) as one:
         assert await in_phase(one, Phase.REFUSED) == Status(Phase.REFUSED, "UNKNOWN: no")
+        kubelet.refuse_registers(1)
         await kubelet.restart()
-        await until(waits.noted, lambda noted: len(noted) == 2)
+        await until(one.status, lambda status: status == Status(Phase.REFUSED, "UNAVAILABLE: not ready"))
         await kubelet.restart()
         await kubelet.sees(GPU, healthy=2)
     assert waits.noted.value == (1.0, 1.0)
+    assert said(caplog) == ["WARNING: not registered: UNKNOWN: no"], "said once, whatever the reasons"
 
 
 async def test_a_hanging_register_is_given_up_said_once_and_tried_again(
@@ -476,13 +479,18 @@ async def test_a_socket_of_ours_that_somebody_deleted_is_made_again_under_a_new_
 # ---- others in the directory ----
 
 
-async def test_another_plugin_that_lives_is_waited_for_and_named(
-    directory: str, kubelet: SimulatedKubelet, caplog: pytest.LogCaptureFixture
+async def test_another_plugin_that_lives_is_waited_for_and_named_once(
+    directory: str,
+    kubelet: SimulatedKubelet,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    one = registrar(directory)
+    monkeypatch.setattr(registrar_module, "NEIGHBOUR_SECONDS", SOON)
+    one, other = registrar(directory), OtherPlugin()
     async with AsyncExitStack() as amds_plugin, alive(one):
-        await amds_plugin.enter_async_context(device_plugin(f"{directory}/amd.com_gpu", OtherPlugin()))
+        await amds_plugin.enter_async_context(device_plugin(f"{directory}/amd.com_gpu", other))
         assert await in_phase(one, Phase.CONFLICT) == Status(Phase.CONFLICT, "amd.com_gpu answers")
+        await until(other.looked_at, lambda looks: looks >= 3)
         assert kubelet.counts.register_requests[GPU] == 0
         await amds_plugin.aclose()
         await kubelet.sees(GPU, healthy=2)
@@ -635,15 +643,22 @@ async def test_cancelled_while_register_hangs_ends_at_once(directory: str, kubel
     assert os.listdir(directory) == ["kubelet.sock"]
 
 
-async def test_cancelled_with_a_stream_open_ends_the_stream(
+async def test_cancelled_with_a_stream_open_has_ended_it_when_it_returns(
     directory: str, kubelet: SimulatedKubelet
 ) -> None:
     one = registrar(directory)
-    task = asyncio.create_task(one.run())
+    left: list[tuple[list[str], Streams]] = []
+
+    async def live() -> None:
+        try:
+            await one.run()
+        finally:
+            left.append((own_sockets(directory), one.service.streams.value))
+
+    task = asyncio.create_task(live())
     await kubelet.sees(GPU, healthy=2)
     await cancel(task)
-    assert own_sockets(directory) == []
-    assert one.service.streams.value == Streams(opened=1, live=0)
+    assert left == [([], Streams(opened=1, live=0))]
     await kubelet.sees(GPU, healthy=0, unhealthy=2)
 
 

@@ -345,6 +345,20 @@ async def test_allocate_refuses_and_names_the_device(
     ]
 
 
+async def test_what_was_given_is_told_and_what_was_refused_is_not(directory: str) -> None:
+    told: list[None] = []
+    service = DevicePluginService(
+        GPU, Latest(state(*MIXED)), simulated=False, on_allocated=lambda: told.append(None)
+    )
+    async with device_plugin(f"{directory}/plugin.sock", service) as stub:
+        plugin = Served(service, Latest(state()), stub)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await plugin.allocate(["0000:02:00.0"])
+        assert len(told) == 0
+        await plugin.allocate(["0000:01:00.0"])
+        assert len(told) == 1
+
+
 async def test_allocate_looks_at_the_state_of_now(directory: str) -> None:
     async with served(directory, state(device(1))) as plugin:
         await plugin.allocate(["0000:01:00.0"])

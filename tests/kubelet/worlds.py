@@ -131,9 +131,11 @@ class OtherPlugin(DevicePluginService):
 
     def __init__(self, *, broken: bool = False) -> None:
         super().__init__(GPU, Latest(state()), simulated=False)
+        self.looked_at = Latest(0)
         self._broken = broken
 
     async def GetDevicePluginOptions(self, request: api.Empty, context: Context) -> api.DevicePluginOptions:
+        self.looked_at.set(self.looked_at.value + 1)
         if self._broken:
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
         return api.DevicePluginOptions()
