@@ -113,6 +113,32 @@ def _hand_over(
         return  # the loop is closed: the process is ending and nobody waits
 
 
+class Turns:
+    """Lets jobs of several lanes be done one after the other, though they are asked at once.
+
+    Threads that read at the same time hand the GIL to each other at every system call. But nobody waits
+    longer than `patience` seconds for a turn: a job that hangs holds up the others by that.
+    """
+
+    def __init__(self, patience: float) -> None:
+        """All jobs made by one `of` of this object share the turns."""
+        self._patience = patience
+        self._turn = threading.Lock()
+
+    def of(self, job: Callable[[], T]) -> Callable[[], T]:
+        """The job, done in its turn."""
+
+        def done_in_turn() -> T:
+            mine = self._turn.acquire(timeout=self._patience)
+            try:
+                return job()
+            finally:
+                if mine:
+                    self._turn.release()
+
+        return done_in_turn
+
+
 class Lanes:
     """The lanes of one process by name, each made when first asked for."""
 

@@ -223,8 +223,18 @@ async def test_an_unusable_root_ends_it_before_anything_starts(plugins: Path) ->
     assert list(plugins.iterdir()) == []
 
 
-def test_nobody_leaves_early_when_nothing_is_stuck() -> None:
-    leave_if_stuck((), 0)
+def test_a_read_that_never_returns_is_named_and_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    leave_if_stuck((), 1)
+    assert left == []
+    leave_if_stuck(("gpu 0000:05:00.0", "kfd"), 0)
+    assert left == [0]
+    (record,) = caplog.records
+    assert record.getMessage() == "leaving with reads that never returned"
+    assert getattr(record, "fields", None) == {"lanes": "gpu 0000:05:00.0, kfd"}
 
 
 # -- More than one process --

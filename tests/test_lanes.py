@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from amdgpu_plugin.lanes import Hung, Lane, Lanes
+from amdgpu_plugin.lanes import Hung, Lane, Lanes, Turns
 
 SHORT = 0.05
 LONG = 20.0
@@ -207,3 +207,43 @@ def test_process_with_a_stuck_lane_ends(tmp_path: object) -> None:
         [sys.executable, "-c", ENDING, fifo], capture_output=True, text=True, timeout=30, check=False
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ended\n", "")
+
+
+async def test_jobs_in_turn_are_done_one_at_a_time() -> None:
+    lanes, turns = Lanes(), Turns(LONG)
+    at_once, most = 0, 0
+
+    def job() -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        os.sched_yield()
+        at_once -= 1
+
+    names = [str(number) for number in range(8)]
+    for _ in range(20):
+        await asyncio.gather(*(lanes[name].ask(turns.of(job), deadline=LONG) for name in names))
+    assert most == 1
+
+
+async def test_a_job_that_hangs_in_its_turn_holds_up_the_others_only_so_long() -> None:
+    lanes, turns, blocked = Lanes(), Turns(SHORT), Blocked()
+    hung = asyncio.create_task(lanes["ill"].ask(turns.of(blocked), deadline=20 * SHORT))
+    await asyncio.sleep(0)
+    answers = await asyncio.gather(
+        *(lanes[str(number)].ask(turns.of(lambda: "fine"), deadline=LONG) for number in range(4))
+    )
+    assert answers == ["fine"] * 4
+    blocked.let_go()
+    assert not isinstance(await hung, Hung)
+
+
+async def test_a_turn_is_given_back_by_a_job_that_raises() -> None:
+    lanes, turns = Lanes(), Turns(LONG)
+
+    def fails() -> None:
+        raise ValueError
+
+    with pytest.raises(ValueError, match=""):
+        await lanes["one"].ask(turns.of(fails), deadline=LONG)
+    assert await lanes["two"].ask(turns.of(lambda: "next"), deadline=SHORT) == "next"

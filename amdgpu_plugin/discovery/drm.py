@@ -8,7 +8,7 @@ import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from amdgpu_plugin.discovery.inventory import Skipped
@@ -36,13 +36,18 @@ class Minor:
     @property
     def xcp_number(self) -> int | None:
         """The number of a compute partition's platform device; None for any other device."""
-        found = _XCP.fullmatch(posixpath.basename(self.device))
-        return int(found[1]) if found else None
+        return _xcp_number(self.device)
 
     @property
     def is_xcp(self) -> bool:
         """True for a compute partition's platform device, which says nothing about its GPU."""
         return self.xcp_number is not None
+
+
+@lru_cache(maxsize=1024)
+def _xcp_number(device: str) -> int | None:
+    found = _XCP.fullmatch(posixpath.basename(device))
+    return int(found[1]) if found else None
 
 
 @dataclass(frozen=True)

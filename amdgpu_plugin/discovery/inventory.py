@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 KfdAccess = Literal["readable", "denied", "absent"]
@@ -98,6 +99,7 @@ class Inventory:
     xcp_devices: tuple[XcpDevice, ...] = field(default=(), compare=False)
 
 
+@lru_cache(maxsize=1024)
 def address_order(address: str) -> tuple[int, ...]:
     """Sort key: domain, bus, device, function as numbers (domains may have more than four digits)."""
     return tuple(int(part, 16) for part in re.split("[:.]", address))

@@ -185,9 +185,9 @@ def _parse_lines(text: str, wanted: frozenset[str]) -> Mapping[str, int] | str:
 
 def _is_number(text: str | None) -> bool:
     """True for the decimal of 64 bits, the widest the kernel prints; int() raises on thousands of digits."""
-    if text is None or len(text) > len(_HIGHEST) or not (text.isascii() and text.isdecimal()):
+    if text is None or not (text.isdecimal() and text.isascii()):
         return False
-    return len(text) < len(_HIGHEST) or text <= _HIGHEST
+    return len(text) < len(_HIGHEST) or (len(text) == len(_HIGHEST) and text <= _HIGHEST)
 
 
 def _gpu_id(sysfs: Sysfs, path: str) -> int | Denied | None:

@@ -5,10 +5,9 @@ late answer counts.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
 
 from amdgpu_plugin.discovery import drm, pci
 from amdgpu_plugin.discovery.build import Scan, build
@@ -16,7 +15,7 @@ from amdgpu_plugin.discovery.inventory import Inventory, Skipped
 from amdgpu_plugin.discovery.kfd import KfdTopology
 from amdgpu_plugin.discovery.kfd_reader import KfdReader
 from amdgpu_plugin.discovery.naming import Naming, name_resources
-from amdgpu_plugin.lanes import Hung, Lanes
+from amdgpu_plugin.lanes import Hung, Lanes, Turns
 from amdgpu_plugin.product_names import ProductNames
 from amdgpu_plugin.sysfs import Sysfs
 
@@ -24,8 +23,6 @@ NODE_LANE = "node"
 _BUS_LANE = "bus"
 _SOON_SECONDS = 0.05
 _NO_GPU = Skipped(f"{pci.DRIVERS}/amdgpu", "no GPU is bound to amdgpu")
-
-T = TypeVar("T")
 
 
 def gpu_lane(address: str) -> str:
@@ -65,13 +62,13 @@ class Scanner:
     async def _read_all(
         self, minors: drm.DrmMinors, paths: dict[str, str], hive_folders: dict[str, str], deadline: float
     ) -> Scan:
-        topology = asyncio.create_task(self._kfd.read(deadline=deadline))
-        others = asyncio.create_task(self._read_others(frozenset(paths), deadline))
-        hives = asyncio.create_task(self._read_hives(hive_folders, deadline))
-        await asyncio.wait([topology, others, hives], timeout=_SOON_SECONDS)
-        answers = await _in_turn([self._read_gpu(*each, deadline) for each in paths.items()])
-        version, elsewhere = await others
-        by_address, silent_hives = await hives
+        turns = Turns(_SOON_SECONDS)
+        answers, (version, elsewhere), (by_address, silent_hives), topology = await asyncio.gather(
+            asyncio.gather(*(self._read_gpu(*each, turns, deadline) for each in paths.items())),
+            self._read_others(frozenset(paths), turns, deadline),
+            self._read_hives(hive_folders, turns, deadline),
+            self._kfd.read(turns, deadline=deadline),
+        )
         unused = _unused(paths, answers)
         none = not any(isinstance(answer, pci.PciGpu | Hung) for answer in answers)
         skipped = (
@@ -81,7 +78,7 @@ class Scanner:
             *((_NO_GPU,) if none else ()),
         )
         gpus = tuple(answer for answer in answers if isinstance(answer, pci.PciGpu))
-        return Scan(version, gpus, minors, await topology, by_address, skipped)
+        return Scan(version, gpus, minors, topology, by_address, skipped)
 
     def _read_node_wide(self) -> tuple[drm.DrmMinors, dict[str, str], dict[str, str]]:
         """The minors; by address, the path of every device that may be a GPU; and that of its hive's folder.
@@ -97,19 +94,24 @@ class Scanner:
         found = {address: pci.hive_folder(self._sysfs, path) for address, path in paths.items()}
         return minors, paths, {address: folder for address, folder in found.items() if folder}
 
-    async def _read_gpu(self, address: str, path: str, deadline: float) -> pci.PciGpu | Skipped | Hung:
-        job = partial(pci.read_gpu, self._sysfs, path, address)
+    async def _read_gpu(
+        self, address: str, path: str, turns: Turns, deadline: float
+    ) -> pci.PciGpu | Skipped | Hung:
+        job = turns.of(partial(pci.read_gpu, self._sysfs, path, address))
         return await self._lanes[gpu_lane(address)].ask(job, deadline=deadline)
 
     async def _read_hives(
-        self, folders: Mapping[str, str], deadline: float
+        self, folders: Mapping[str, str], turns: Turns, deadline: float
     ) -> tuple[dict[str, str], list[Skipped]]:
         """Hives' ids by their GPUs' addresses. A hive's folder is shared: it has a lane of its own."""
         shared = sorted(set(folders.values()))
-        jobs = [partial(pci.read_hive, self._sysfs, folder) for folder in shared]
-        lanes = [self._lanes[f"hive {folder}"] for folder in shared]
-        answers = await _in_turn(
-            [lane.ask(job, deadline=deadline) for lane, job in zip(lanes, jobs, strict=True)]
+        answers = await asyncio.gather(
+            *(
+                self._lanes[f"hive {folder}"].ask(
+                    turns.of(partial(pci.read_hive, self._sysfs, folder)), deadline=deadline
+                )
+                for folder in shared
+            )
         )
         hives: dict[str, str] = {}
         skipped: list[Skipped] = []
@@ -121,27 +123,15 @@ class Scanner:
         return hives, skipped
 
     async def _read_others(
-        self, known: frozenset[str], deadline: float
+        self, known: frozenset[str], turns: Turns, deadline: float
     ) -> tuple[str | None, tuple[Skipped, ...]]:
         """The driver's version, and AMD's GPUs that are not its own."""
 
         def job() -> tuple[str | None, tuple[Skipped, ...]]:
             return pci.driver_version(self._sysfs), pci.read_other_gpus(self._sysfs, known)
 
-        answer = await self._lanes[_BUS_LANE].ask(job, deadline=deadline)
+        answer = await self._lanes[_BUS_LANE].ask(turns.of(job), deadline=deadline)
         return (None, (Skipped(pci.DEVICES, str(answer)),)) if isinstance(answer, Hung) else answer
-
-
-async def _in_turn(coroutines: Sequence[Coroutine[None, None, T]]) -> list[T]:
-    """All results, each coroutine started when the one before it has ended or has not answered soon.
-
-    Threads that read at once fight over the GIL: in turn, eight GPUs are read three times as fast.
-    """
-    begun: list[asyncio.Task[T]] = []
-    for coroutine in coroutines:
-        begun.append(asyncio.create_task(coroutine))
-        await asyncio.wait(begun[-1:], timeout=_SOON_SECONDS)
-    return [await task for task in begun]
 
 
 def _unused(paths: dict[str, str], answers: Sequence[pci.PciGpu | Skipped | Hung]) -> Iterator[Skipped]:

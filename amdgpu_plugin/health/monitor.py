@@ -5,7 +5,6 @@ It looks when a kernel event was heard, and by polling. It writes NodeState; nob
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -195,16 +194,11 @@ class Monitor:
 
     def _say_skipped(self, inventory: Inventory) -> None:
         for skipped in inventory.skipped:
-            if _gist(skipped) in self._said:
+            if skipped in self._said:
                 continue
             level = logging.INFO if skipped.reason.startswith(FOREIGN) else logging.WARNING
             log.log(level, "skipped", extra={"fields": {"path": skipped.path, "reason": skipped.reason}})
-        self._said = frozenset(map(_gist, inventory.skipped))
-
-
-def _gist(skipped: Skipped) -> Skipped:
-    """Without how long there was no answer: it grows from scan to scan, and is no news."""
-    return replace(skipped, reason=re.sub(rf"{_SILENT} in [\d.]+ s", _SILENT, skipped.reason))
+        self._said = frozenset(inventory.skipped)
 
 
 def _log_transitions(before: tuple[ListedDevice, ...], after: tuple[ListedDevice, ...]) -> None:

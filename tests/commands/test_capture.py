@@ -27,6 +27,7 @@ from amdgpu_plugin.commands.capture import take
 from amdgpu_plugin.commands.serials import mask_serials
 from amdgpu_plugin.discovery import discover
 from amdgpu_plugin.discovery.inventory import Inventory
+from amdgpu_plugin.health.presence import Bound, look
 from amdgpu_plugin.lanes import Lanes
 from amdgpu_plugin.product_names import ProductNames
 from amdgpu_plugin.simulation.node import SimulatedNode
@@ -116,6 +117,23 @@ def test_a_capture_of_a_capture_is_the_same_text(tree: Callable[[str], str]) -> 
     first = captured(DirectorySysfs(tree("mi300x-dpx:2")))
     again = captured(written(first))
     assert format_capture(again) == format_capture(first)
+
+
+def test_a_node_whose_modules_are_loaded_without_a_gpu_is_discovered_like_it(scratch: Path) -> None:
+    for folder in ("class/drm", "bus/pci/drivers/amdgpu", "class/kfd/kfd/topology/nodes"):
+        (scratch / folder).mkdir(parents=True)
+    live = DirectorySysfs(str(scratch))
+    found = inventory(live)
+    assert inventory(written(captured(live))) == found
+    assert (found.driver.kfd, found.gpus) == ("readable", ())
+
+
+@pytest.mark.parametrize("shape", ["mi210", "mixed:2"])
+def test_gpus_are_as_present_in_a_capture_as_on_the_node(shape: str, tree: Callable[[str], str]) -> None:
+    live = DirectorySysfs(tree(shape))
+    capture = written(captured(live))
+    for gpu in inventory(live).gpus:
+        assert look(capture, gpu.pci_address) == Bound(gpu.compute_partition)
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
@@ -333,6 +351,7 @@ def test_files_that_reset_or_take_long_are_never_read(scratch: Path) -> None:
 
 def test_a_suspended_gpu_is_left_asleep(scratch: Path) -> None:
     node = SimulatedNode.create(scratch / "node", "radeon:2")
+    os.unlink(f"{node.root}/class/kfd/kfd")  # which would tell the VRAM as well
     asleep, awake = (os.path.relpath(node.path_of(address), node.root) for address in node.addresses)
     status = Path(node.root, asleep, "power", "runtime_status")
     status.write_text("suspended\n")
@@ -403,6 +422,24 @@ def test_a_target_that_cannot_be_written_is_named(
         "(give a path in a folder that can be written)\n"
     )
     assert [file.name for file in scratch.rglob("*")] == ["folder"]
+
+
+def test_a_capture_that_cannot_be_finished_leaves_what_was_there(
+    command: Command, tree: Callable[[str], str], scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(source: str, target: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    file = scratch / "node.capture"
+    file.write_text("an earlier one\n")
+    monkeypatch.setattr(os, "replace", no_space)
+    made = command("capture", str(file), "--sysfs-root", tree("apu"))
+    assert (made.status, made.err.partition(": error: ")[2].split(" (")[0]) == (
+        2,
+        f"{file}: cannot be written: No space left on device",
+    )
+    assert [each.name for each in scratch.iterdir()] == ["node.capture"]
+    assert file.read_text() == "an earlier one\n"
 
 
 def test_a_link_is_written_through(command: Command, tree: Callable[[str], str], scratch: Path) -> None:

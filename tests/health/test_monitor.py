@@ -67,7 +67,7 @@ class Blocking(DirectorySysfs):
 
 @dataclass(slots=True)
 class World:
-    """`seconds` and `unix_seconds` are the monitor's clocks; it asks for the UNIX time once in each round."""
+    """`seconds` and `unix_seconds` are the monitor's clocks."""
 
     node: SimulatedNode
     sysfs: Blocking
@@ -96,9 +96,9 @@ class World:
         )
 
     async def rounds(self, count: int) -> None:
-        """That many whole rounds from now on."""
+        """That many whole rounds from now on: in each, it asks for the UNIX time once or twice."""
         seen = self.asked.value
-        await until(self.asked, lambda now: now > seen + count)
+        await until(self.asked, lambda now: now > seen + 2 * count)
 
 
 def listed(state: NodeState) -> Listed:
@@ -246,6 +246,7 @@ async def test_kfd_that_comes_late_is_taken_in(scratch: Path, shape: str, kfd_no
         first = it.state.value
         assert first.inventory.driver.kfd == "absent"
         assert [device.device.kfd_node for device in first.devices] == [None] * len(kfd_nodes)
+        await it.rounds(2)
         os.rename(scratch / "kfd", f"{it.node.root}/class/kfd")
         state = await until(it.state, lambda state: state.inventory.driver.kfd == "readable")
         assert [device.device.kfd_node for device in state.devices] == kfd_nodes

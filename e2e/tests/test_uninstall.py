@@ -1,0 +1,35 @@
+"""What `helm uninstall` leaves behind."""
+
+from pathlib import Path
+
+import pytest
+
+from e2e import places
+from e2e.local import LocalCluster
+from e2e.tests.installation import NAMESPACE, RELEASE, WHOLE, Installation
+
+OWN_SOCKETS = "amdgpu-plugin-*.sock"
+STATE_DIR = Path("/run/amdgpu-plugin")
+
+
+@pytest.fixture(scope="module")
+def uninstalled(plugin: Installation) -> Installation:
+    plugin.ensure(WHOLE)
+    plugin.wait_allocatable(8)
+    plugin.uninstall()
+    return plugin
+
+
+def test_allocatable_is_0_and_the_key_stays(uninstalled: Installation) -> None:
+    uninstalled.wait_allocatable(0)
+
+
+def test_no_object_of_the_release_is_left(uninstalled: Installation) -> None:
+    kinds = "daemonsets,pods,configmaps,secrets,serviceaccounts"
+    found = uninstalled.cluster.get(kinds, namespace=NAMESPACE)["items"]
+    assert [item["metadata"]["name"] for item in found if RELEASE in item["metadata"]["name"]] == []
+
+
+def test_no_socket_and_no_state_is_left_on_the_node(uninstalled: Installation, local: LocalCluster) -> None:
+    assert list((places.KUBELET / "device-plugins").glob(OWN_SOCKETS)) == []
+    assert list(STATE_DIR.iterdir()) == []
