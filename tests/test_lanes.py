@@ -1,4 +1,5 @@
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -242,8 +243,8 @@ async def test_a_turn_is_given_back_by_a_job_that_raises() -> None:
     lanes, turns = Lanes(), Turns(LONG)
 
     def fails() -> None:
-        raise ValueError
+        raise LookupError
 
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(LookupError):
         await lanes["one"].ask(turns.of(fails), deadline=LONG)
     assert await lanes["two"].ask(turns.of(lambda: "next"), deadline=SHORT) == "next"
