@@ -34,9 +34,9 @@ class OldPlugin(wire.DevicePluginServicer):
         del request, context
         return api.DevicePluginOptions(get_preferred_allocation_available=True)
 
-    async def ListAndWatch(
+    async def ListAndWatch(  # noqa: N802
         self, request: api.Empty, context: Context
-    ) -> AsyncIterator[api.ListAndWatchResponse]:  # noqa: N802
+    ) -> AsyncIterator[api.ListAndWatchResponse]:
         del request, context
         yield api.ListAndWatchResponse(devices=[api.Device(ID=name, health="Healthy") for name in self._ids])
         await asyncio.Event().wait()
@@ -63,6 +63,12 @@ class OldPlugin(wire.DevicePluginServicer):
             for wanted in request.container_requests
         ]
         return api.AllocateResponse(container_responses=answers)
+
+    async def PreStartContainer(  # noqa: N802
+        self, request: api.PreStartContainerRequest, context: Context
+    ) -> api.PreStartContainerResponse:
+        del request, context
+        return api.PreStartContainerResponse()
 
 
 async def serve(directory: Path, ids: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from itertools import chain, count
 
 from amdgpu_plugin.discovery import kfd
 from amdgpu_plugin.discovery.inventory import KfdAccess, Skipped
-from amdgpu_plugin.lanes import Hung, Lane, Lanes, Turns
+from amdgpu_plugin.lanes import Hung, Lane, Lanes
 from amdgpu_plugin.sysfs import Absent, Refused, Sysfs
 
 _PATIENCE_SHARE = 1 / 8
@@ -28,7 +28,7 @@ class KfdReader:
         self._lanes = lanes
         self._stuck: dict[int, Lane] = {}
 
-    async def read(self, turns: Turns, *, deadline: float) -> kfd.KfdTopology:
+    async def read(self, *, deadline: float) -> kfd.KfdTopology:
         """The topology within `deadline` seconds; nodes that did not answer are named in it."""
         patience = deadline * _PATIENCE_SHARE
         self._stuck = {number: lane for number, lane in self._stuck.items() if lane.stuck}
@@ -39,7 +39,7 @@ class KfdReader:
             return kfd.KfdTopology("absent", ())
         if isinstance(numbers, Refused):
             return kfd.KfdTopology("denied", (), skipped=(Skipped(kfd.NODES, str(numbers)),))
-        return _topology(await self._answers(numbers, turns, patience, deadline), numbers, patience)
+        return _topology(await self._answers(numbers, patience, deadline), numbers, patience)
 
     async def _list(self, patience: float) -> tuple[int, ...] | Absent | Refused | Hung:
         if _LISTING in self._stuck:
@@ -51,7 +51,7 @@ class KfdReader:
         return numbers
 
     async def _answers(
-        self, numbers: tuple[int, ...], turns: Turns, patience: float, deadline: float
+        self, numbers: tuple[int, ...], patience: float, deadline: float
     ) -> dict[int, kfd.NodeAnswer]:
         loop = asyncio.get_running_loop()
         end = loop.time() + deadline
@@ -59,7 +59,7 @@ class KfdReader:
         left = [number for number in numbers if number not in self._stuck]
         while left and loop.time() < end:
             walk, lane = _Walk(self._sysfs, left, frozenset(numbers)), self._free_lane()
-            if not await _done(walk, turns, lane, patience, end):
+            if not await _done(walk, lane, patience, end):
                 self._stuck[walk.current] = lane
             answers |= walk.answers
             left = [number for number in left if number not in answers and number not in self._stuck]
@@ -91,14 +91,14 @@ class _Walk:
             self.answers = self.answers | {number: answer}
 
 
-async def _done(walk: _Walk, turns: Turns, lane: Lane, patience: float, end: float) -> bool:
+async def _done(walk: _Walk, lane: Lane, patience: float, end: float) -> bool:
     """False when one node took longer than `patience` seconds; a walk that comes on is waited for.
 
     `end` is the loop's time at which even that is given up.
     """
     loop = asyncio.get_running_loop()
     came_to = walk.current
-    ended = not isinstance(await lane.ask(turns.of(walk.run), deadline=patience), Hung)
+    ended = not isinstance(await lane.ask(walk.run, deadline=patience), Hung)
     while not ended and walk.current != came_to and loop.time() < end:
         came_to = walk.current
         ended = await lane.comes_back(within=patience)

@@ -21,7 +21,8 @@ from amdgpu_plugin.sysfs import Sysfs
 
 NODE_LANE = "node"
 _BUS_LANE = "bus"
-_SOON_SECONDS = 0.05
+_TURN_SECONDS = 0.05
+"""The longest that a read waits for its turn."""
 _NO_GPU = Skipped(f"{pci.DRIVERS}/amdgpu", "no GPU is bound to amdgpu")
 
 
@@ -62,12 +63,12 @@ class Scanner:
     async def _read_all(
         self, minors: drm.DrmMinors, paths: dict[str, str], hive_folders: dict[str, str], deadline: float
     ) -> Scan:
-        turns = Turns(_SOON_SECONDS)
+        turns = Turns(_TURN_SECONDS)
         answers, (version, elsewhere), (by_address, silent_hives), topology = await asyncio.gather(
             asyncio.gather(*(self._read_gpu(*each, turns, deadline) for each in paths.items())),
             self._read_others(frozenset(paths), turns, deadline),
             self._read_hives(hive_folders, turns, deadline),
-            self._kfd.read(turns, deadline=deadline),
+            self._kfd.read(deadline=deadline),
         )
         unused = _unused(paths, answers)
         none = not any(isinstance(answer, pci.PciGpu | Hung) for answer in answers)

@@ -1,6 +1,7 @@
 """The kubelet is killed and started again, with pods running."""
 
 import time
+from functools import partial
 
 from e2e.kubernetes import wait_until
 from e2e.local import LocalCluster
@@ -29,8 +30,9 @@ def test_gpus_come_back_after_each_of_ten_kills(
         local.kill_kubelet()
         started = time.time()
         local.start_kubelet()
-        reached = wait_until("8 GPUs again", lambda log=log: log.reached(GPU, 8), within_s=60)
+        reached = wait_until("8 GPUs again", partial(log.reached, GPU, 8), within_s=60)
         listening = log.took_plugins()
+        assert reached is not None
         assert listening is not None
         after_start.append(reached - started)
         after_listening.append(reached - listening)

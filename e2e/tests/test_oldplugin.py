@@ -64,6 +64,7 @@ def test_whole_gpus_stay_charged_to_their_pods(
         other.terminate()
         ended = time.time()
         reached = wait_until("ours has taken over", lambda: log.reached(GPU, 8), within_s=30)
+    assert reached is not None
     figures.add("another plugin ends → ours has taken over, 8 GPUs", seconds([reached - ended]))
     (others,) = pods.start("others", 6)
     assert {*old_ids(holder), *others.ids} == set(GPUS)

@@ -2,6 +2,7 @@
 
 import time
 
+from e2e.kubernetes import wait_until
 from e2e.tests.figures import Figures, seconds
 from e2e.tests.installation import PARTITIONED, Installation
 from e2e.tests.workload import Workload
@@ -9,6 +10,7 @@ from e2e.tests.workload import Workload
 
 def test_64_partitions_are_allocatable_after_install(plugin: Installation, figures: Figures) -> None:
     plugin.uninstall()
+    wait_until("a node without GPUs", lambda: not plugin.allocatable(), within_s=60)
     started = time.monotonic()
     plugin.install(PARTITIONED)
     plugin.wait_allocatable(64)

@@ -1,5 +1,7 @@
 """A new version is rolled out and back, with pods running."""
 
+from functools import partial
+
 import pytest
 
 from e2e.kubernetes import wait_until
@@ -46,10 +48,10 @@ def test_dip_of_a_rollout(
     this, following = versions(whole_gpus, strategy)
     whole_gpus.upgrade(this)
     dips = []
-    for roll in (lambda: whole_gpus.upgrade(following), whole_gpus.rollback):
+    for roll in (partial(whole_gpus.upgrade, following), whole_gpus.rollback):
         log = kubelet_log.from_now()
         roll()
-        wait_until("8 GPUs again", lambda log=log: log.reached(GPU, 8), within_s=60)
+        wait_until("8 GPUs again", partial(log.reached, GPU, 8), within_s=60)
         dips.append(log.dip(GPU, 8))
     assert [lowest for _, lowest in dips] == [0, 0]
     figures.add(

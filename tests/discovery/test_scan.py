@@ -10,7 +10,7 @@ import pytest
 from amdgpu_plugin.discovery import kfd_reader
 from amdgpu_plugin.discovery.inventory import Driver, Inventory, Skipped
 from amdgpu_plugin.discovery.scan import Scanner, discover, gpu_lane
-from amdgpu_plugin.lanes import Hung, Lane, Lanes, Turns
+from amdgpu_plugin.lanes import Hung, Lane, Lanes
 from amdgpu_plugin.product_names import ProductNames
 from amdgpu_plugin.sysfs import Blob, Names, Path, Sysfs, Text, Unreadable, decoded
 from tests.discovery.trees import (
@@ -276,6 +276,6 @@ def test_kfd_that_is_slow_but_comes_on_is_waited_for_until_the_end(
 ) -> None:
     async def walk() -> bool:
         lane = WalkingLane(in_memory({}), 20)
-        return await kfd_reader._done(lane.walk, Turns(1.0), lane, 0.25, end)
+        return await kfd_reader._done(lane.walk, lane, 0.25, end)
 
     assert in_virtual_time(walk()) == (done, took)
