@@ -21,8 +21,8 @@ from amdgpu_plugin.sysfs import Sysfs
 
 NODE_LANE = "node"
 _BUS_LANE = "bus"
-_TURN_SECONDS = 0.05
-"""The longest that a read waits for its turn."""
+_TURN_SECONDS, _TURN_SHARE = 0.05, 1 / 10
+"""The longest that a read waits for its turn, in seconds and of the deadline."""
 _NO_GPU = Skipped(f"{pci.DRIVERS}/amdgpu", "no GPU is bound to amdgpu")
 
 
@@ -63,7 +63,7 @@ class Scanner:
     async def _read_all(
         self, minors: drm.DrmMinors, paths: dict[str, str], hive_folders: dict[str, str], deadline: float
     ) -> Scan:
-        turns = Turns(_TURN_SECONDS)
+        turns = Turns(min(_TURN_SECONDS, deadline * _TURN_SHARE))
         answers, (version, elsewhere), (by_address, silent_hives), topology = await asyncio.gather(
             asyncio.gather(*(self._read_gpu(*each, turns, deadline) for each in paths.items())),
             self._read_others(frozenset(paths), turns, deadline),

@@ -39,7 +39,3 @@ def test_kubelet_has_the_list_before_the_node_shows_it(
     assert reached is not None
     assert reached > started
     figures.add("helm install → the kubelet has the list of 8 GPUs", seconds([reached - started]))
-
-
-def test_log_has_no_warning(whole_gpus: Installation) -> None:
-    assert [line for line in whole_gpus.log().splitlines() if " INFO " not in line] == []

@@ -91,7 +91,7 @@ class Workload:
                     found["restartCount"],
                     found["state"].get("running", {}).get("startedAt"),
                 )
-                for found in pod["status"]["containerStatuses"]
+                for found in pod["status"].get("containerStatuses", ())
             ]
             for pod in pods
         }

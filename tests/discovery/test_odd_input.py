@@ -805,7 +805,7 @@ def unlinked(tree: Tree, number: int) -> Tree:
 
 # --- any one file of one GPU
 
-SHORT = 0.8
+SHORT = 1.6
 """Seconds that a hung read is waited for here: KFD's nodes get an eighth of it."""
 AT_ONCE = 4
 """More scans at once would make each other wait for the GIL, as if KFD hung."""

@@ -2,6 +2,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -10,10 +11,11 @@ from amdgpu_plugin.kubelet.directory import DirectoryWatch
 from amdgpu_plugin.kubelet.plugin import DirectoryLostError, KubeletFace
 from amdgpu_plugin.kubelet.registrar import Phase
 from amdgpu_plugin.node import Latest, NodeState, any_change
-from amdgpu_plugin.simulation.kubelet import SimulatedKubelet
+from amdgpu_plugin.simulation.kubelet import PodRejected, SimulatedKubelet
 from tests.kubelet.worlds import (
     GPU,
     GUARD_SECONDS,
+    UNBOUND,
     cancel,
     device,
     running,
@@ -122,15 +124,18 @@ async def test_a_resource_that_comes_back_registers_again(directory: str, kubele
         await kubelet.sees(CPX, healthy=1)
 
 
-async def test_allocations_and_health_reach_the_kubelet(directory: str, kubelet: SimulatedKubelet) -> None:
-    node = Latest(state(device(1), device(2)))
+async def test_a_pod_gets_devices_and_an_ill_one_is_not_given_to_the_next(
+    directory: str, kubelet: SimulatedKubelet
+) -> None:
+    node = Latest(state(device(1), device(2), device(3)))
     async with alive(directory, node):
-        await kubelet.sees(GPU, healthy=2)
-        allocation = await kubelet.allocate(GPU, 2, pod="training")
-        assert allocation.response.envs["AMDGPU_DEVICES"] in {
-            "0000:01:00.0,0000:02:00.0",
-            "0000:02:00.0,0000:01:00.0",
-        }
+        await kubelet.sees(GPU, healthy=3)
+        first = await kubelet.allocate(GPU, 2, pod="first")
+        assert sorted(first.response.envs["AMDGPU_DEVICES"].split(",")) == sorted(first.device_ids)
+        node.set(state(*(replace(listed, verdict=UNBOUND) for listed in node.value.devices)))
+        await kubelet.sees(GPU, healthy=0, unhealthy=3)
+        with pytest.raises(PodRejected, match="Requested: 1, Available: 0"):
+            await kubelet.allocate(GPU, 1, pod="second")
 
 
 # ---- two daemons of ours in one directory ----
