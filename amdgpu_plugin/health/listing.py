@@ -12,6 +12,7 @@ from amdgpu_plugin.discovery.inventory import XcpDevice
 from amdgpu_plugin.node import Held, Holder, Holders, ListedDevice, Verdict
 
 RETIRED, HELD_ELSEWHERE = "Retired", "HeldElsewhere"
+SHORTEST_RETIREMENT_SECONDS = 5.0
 
 _OWN_ID = re.compile(r"([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])(?:-([a-z]+)(\d+))?(?:::\d+)?")
 _XCP_ID = re.compile(r"amdgpu_xcp[._](\d+)")
@@ -33,8 +34,11 @@ def without_left(
 ) -> tuple[ListedDevice, ...]:
     """The list without IDs that have been retired for `retire_after_seconds` and that nobody holds.
 
-    Where holders are not known, none leaves: an ID that leaves while it is held counts as free.
+    Where holders are not known, none leaves: an ID that leaves while it is held counts as free. And none
+    leaves before SHORTEST_RETIREMENT_SECONDS: an ID that a running Allocate may name must be seen unhealthy
+    first (kubernetes #95041).
     """
+    retire_after_seconds = max(retire_after_seconds, SHORTEST_RETIREMENT_SECONDS)
     return tuple(
         listed
         for listed in devices

@@ -32,8 +32,8 @@ ORDER = (
     "test_health",
     "test_registration",
     "test_repartition",
-    "test_rollout",
     "test_kubelet",
+    "test_rollout",
     "test_uninstall",
     "test_partitions",
     "test_uevents",
@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: ORDER.index(item.path.stem))
+    items.sort(key=lambda item: ORDER.index(item.path.stem) if item.path.stem in ORDER else -1)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

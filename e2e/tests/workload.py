@@ -23,6 +23,10 @@ signal.sigwait({signal.SIGTERM})
 """
 
 
+# By pod: phase, and each container's id, restarts and start. Equal means: nobody was disturbed.
+Lives = dict[str, list[tuple[object, ...]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What one container found in itself."""
@@ -80,8 +84,7 @@ class Workload:
         status: Json = self.installation.cluster.get("pod", name, namespace=NAMESPACE)["status"]
         return status
 
-    def lives(self) -> dict[str, list[tuple[object, ...]]]:
-        """By pod: phase, and each container's id, restarts and start. Equal means: nobody was disturbed."""
+    def lives(self) -> Lives:
         pods = self.installation.cluster.get("pods", namespace=NAMESPACE, selector=LABEL)["items"]
         return {
             pod["metadata"]["name"]: [

@@ -146,3 +146,9 @@ def test_a_retired_id_leaves_when_nobody_holds_it(
 def test_no_other_verdict_makes_an_id_leave() -> None:
     lost = whole(verdict=Verdict("DeviceLost", "not on the PCI bus", 0.0))
     assert without_left((lost,), {}, now=1e9, retire_after_seconds=0) == (lost,)
+
+
+def test_no_id_leaves_before_it_was_seen_unhealthy() -> None:
+    devices = (whole(verdict=RETIRED),)
+    assert without_left(devices, {}, now=104.9, retire_after_seconds=0) == devices
+    assert without_left(devices, {}, now=105.0, retire_after_seconds=0) == ()

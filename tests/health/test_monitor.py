@@ -1,5 +1,6 @@
 """What the monitor tells of a node that changes: a simulated one, whose clocks are the test's."""
 
+import asyncio
 import logging
 import os
 import re
@@ -21,7 +22,7 @@ from amdgpu_plugin.node import Latest, NodeState, Verdict
 from amdgpu_plugin.product_names import ProductNames
 from amdgpu_plugin.simulation.node import SimulatedNode
 from amdgpu_plugin.sysfs import Blob, DirectorySysfs, Unreadable
-from tests.kubelet.worlds import running, until
+from tests.kubelet.worlds import GUARD_SECONDS, running, until
 
 GPU = "amd.com/gpu"
 A, B, C = "0000:05:00.0", "0000:27:00.0", "0000:47:00.0"
@@ -35,16 +36,17 @@ Listed = dict[str, tuple[str, str | None]]
 
 
 class Recorded(Latest[NodeState]):
-    """Keeps every state there was, also those that a follower would skip."""
+    """Keeps every state it told of, also those that a follower would skip."""
 
     def __init__(self, value: NodeState) -> None:
         super().__init__(value)
         self.history = [value]
 
     def set(self, value: NodeState) -> None:
-        if value != self.value:
-            self.history.append(value)
+        before = self.value
         super().set(value)
+        if self.value is not before:
+            self.history.append(value)
 
 
 class Blocking(DirectorySysfs):
@@ -53,12 +55,19 @@ class Blocking(DirectorySysfs):
     def __init__(self, root: str) -> None:
         super().__init__(root)
         self.held: str | None = None
+        self._waiting = threading.Event()
         self._released = threading.Event()
 
     def read_bytes(self, path: str) -> Blob | Unreadable:
         if self.held is not None and path.endswith(self.held):
+            self._waiting.set()
             self._released.wait()
         return super().read_bytes(path)
+
+    async def hold(self, end: str) -> None:
+        """From now on; returns when a read waits."""
+        self.held = end
+        assert await asyncio.to_thread(self._waiting.wait, GUARD_SECONDS)
 
     def release(self) -> None:
         self.held = None
@@ -316,7 +325,9 @@ async def test_a_mode_that_was_out_of_sight_settles_anew(scratch: Path) -> None:
         it.node.unbind(A)
         await it.lists(whole(A, ill="DriverUnbound"), whole(B))
         it.seconds = 100.0
-        it.node.bind(A)
+        await it.sysfs.hold("topology/generation_id")
+        it.node.bind(A)  # between two scans: none sees half of it
+        it.sysfs.release()
         await it.lists(whole(A, ill="Retired"), whole(B))
         await it.rounds(1)
         it.seconds = 100.0 + SETTLE_SECONDS - 0.1

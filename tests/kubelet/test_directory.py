@@ -11,7 +11,15 @@ import pytest
 from amdgpu_plugin.kubelet import directory as directory_module
 from amdgpu_plugin.kubelet.directory import DirectoryWatch, Identity, View, identity, look
 from amdgpu_plugin.node import Latest
-from tests.kubelet.worlds import GUARD_SECONDS, DeafInotify, NoInotify, make_dead_socket, running, until
+from tests.kubelet.worlds import (
+    GUARD_SECONDS,
+    DeafInotify,
+    NoInotify,
+    lines,
+    make_dead_socket,
+    running,
+    until,
+)
 
 NEVER = 3600.0
 """Poll so seldom that only inotify can have told."""
@@ -210,7 +218,9 @@ async def test_no_inotify_is_said_once(
         for name in ("a.sock", "b.sock", "c.sock"):
             make_dead_socket(f"{directory}/{name}")
             await until(watch.view, lambda view, name=name: name in view.sockets)  # type: ignore[misc]
-    assert [record.message for record in caplog.records] == ["no inotify: the directory is polled"]
+    assert [record.message for record in lines(caplog, directory_module.log)] == [
+        "no inotify: the directory is polled"
+    ]
 
 
 async def test_a_watch_leaves_no_descriptor_behind(directory: str) -> None:

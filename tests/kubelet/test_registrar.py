@@ -30,6 +30,7 @@ from tests.kubelet.worlds import (
     cancel,
     device,
     device_plugin,
+    lines,
     make_dead_socket,
     odd_kubelet,
     running,
@@ -97,8 +98,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the registrar logged: level, message and, where there is one, the detail."""
     return [
         ": ".join([line.levelname, line.message, *filter(None, [line.__dict__["fields"].get("detail")])])
-        for line in caplog.records
-        if line.name == registrar_module.log.name
+        for line in lines(caplog, registrar_module.log)
     ]
 
 

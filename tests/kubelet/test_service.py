@@ -13,7 +13,7 @@ from amdgpu_plugin.kubelet.api import deviceplugin_pb2 as api
 from amdgpu_plugin.kubelet.api import deviceplugin_pb2_grpc as wire
 from amdgpu_plugin.kubelet.service import DevicePluginService, Streams
 from amdgpu_plugin.node import Latest, ListedDevice, NodeState, Verdict
-from tests.kubelet.worlds import GPU, UNBOUND, device, device_plugin, state, until
+from tests.kubelet.worlds import GPU, UNBOUND, device, device_plugin, lines, state, until
 
 
 class Served:
@@ -340,7 +340,7 @@ async def test_allocate_refuses_and_names_the_device(
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await plugin.allocate(*containers)
     assert (refused.value.code(), refused.value.details()) == (code, details)
-    assert [(record.message, record.__dict__["fields"]) for record in caplog.records] == [
+    assert [(record.message, record.__dict__["fields"]) for record in lines(caplog, service_module.log)] == [
         ("allocate refused", {"resource": GPU, "reason": details})
     ]
 
@@ -430,7 +430,7 @@ async def test_odd_input_gets_an_empty_preference_and_the_others_theirs(
     node = state(*paired_gpus(), device(9, resource="amd.com/cpx_nps1"), links=PAIRS)
     async with served(directory, node) as plugin:
         assert await plugin.prefer(asked(2), odd, asked(1, ids(4))) == [ids(1, 3), [], ids(4)]
-    assert [record.message for record in caplog.records] == ["no preference"]
+    assert [record.message for record in lines(caplog, service_module.log)] == ["no preference"]
 
 
 async def test_no_container_has_no_preference(directory: str) -> None:
@@ -447,4 +447,6 @@ async def test_a_fault_of_ours_gets_an_empty_preference_and_is_told(
     monkeypatch.setattr(service_module, "prefer", fault)
     async with served(directory, state(device(1))) as plugin:
         assert await plugin.prefer(asked(1, ids(1))) == [[]]
-    assert [record.message for record in caplog.records] == ["no preference: a fault of ours"]
+    assert [record.message for record in lines(caplog, service_module.log)] == [
+        "no preference: a fault of ours"
+    ]

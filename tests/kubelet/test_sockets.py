@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from amdgpu_plugin.kubelet import sockets
-from tests.kubelet.worlds import OtherPlugin, device_plugin, make_dead_socket, silent_listener
+from tests.kubelet.worlds import OtherPlugin, device_plugin, lines, make_dead_socket, silent_listener
 
 OURS = "amdgpu-plugin-0123abcd-1.sock"
 
@@ -106,7 +106,7 @@ def test_a_leftover_that_cannot_be_removed_is_said(
     make_dead_socket(f"{directory}/{OURS}")
     monkeypatch.setattr(os, "unlink", refuse)
     assert not sockets.remove_if_dead(directory, OURS)
-    assert [record.message for record in caplog.records] == ["leftover socket stays"]
+    assert [record.message for record in lines(caplog, sockets.log)] == ["leftover socket stays"]
     assert stat.S_ISSOCK(os.lstat(f"{directory}/{OURS}").st_mode)
 
 

@@ -1,6 +1,7 @@
 """What the tests of the kubelet's face are set in: node states, waiting, and other parties at a socket."""
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
@@ -9,6 +10,7 @@ from typing import Any, Never, Self, TypeVar
 
 import asyncinotify
 import grpc
+import pytest
 
 from amdgpu_plugin.discovery.inventory import ComputeDevice, Driver, Gpu, Inventory, KfdAccess, Link
 from amdgpu_plugin.kubelet.api import deviceplugin_pb2 as api
@@ -66,6 +68,11 @@ async def cancel(*tasks: asyncio.Task[None]) -> None:
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome
+
+
+def lines(caplog: pytest.LogCaptureFixture, log: logging.Logger) -> list[logging.LogRecord]:
+    """What one logger said: gRPC and asyncio may have said something too."""
+    return [record for record in caplog.records if record.name == log.name]
 
 
 def make_dead_socket(path: str, *, long_ago: bool = False) -> None:
