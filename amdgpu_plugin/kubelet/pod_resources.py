@@ -11,6 +11,7 @@ from collections import defaultdict
 
 import grpc
 
+from amdgpu_plugin.kubelet import sockets
 from amdgpu_plugin.kubelet.api import podresources_pb2 as api
 from amdgpu_plugin.kubelet.api import podresources_pb2_grpc as wire
 from amdgpu_plugin.node import Held, Holder, Holders, Latest
@@ -63,8 +64,8 @@ class PodResources:
         self._say(None)
 
     async def _list(self, within: float) -> api.ListPodResourcesResponse:
-        limit = (("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES),)
-        async with grpc.aio.insecure_channel(f"unix:{self._path}", options=limit) as channel:
+        limit = ("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES)
+        async with sockets.connect(self._path, limit) as channel:
             lister = wire.PodResourcesListerStub(channel)
             return await lister.List(api.ListPodResourcesRequest(), timeout=within)
 

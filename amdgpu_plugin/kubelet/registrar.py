@@ -175,8 +175,8 @@ class Registrar:
             resource_name=self.service.resource,
             options=options(),
         )
-        # A channel of its own for each try: a channel that failed would sit out its own back-off.
-        async with grpc.aio.insecure_channel(f"unix:{self._kubelet_path()}") as channel:
+        # A connection of its own for each try: one that failed would sit out gRPC's back-off.
+        async with sockets.connect(self._kubelet_path()) as channel:
             try:
                 await wire.RegistrationStub(channel).Register(request, timeout=REGISTER_SECONDS)
             except grpc.aio.AioRpcError as error:

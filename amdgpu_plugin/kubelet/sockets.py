@@ -98,9 +98,18 @@ def remove_if_dead(directory: str, name: str) -> bool:
     return True
 
 
+def connect(path: str, *options: tuple[str, int]) -> grpc.aio.Channel:
+    """A channel with a connection of its own.
+
+    gRPC else has all channels to a path share one, and with it the wait after a failure, or the end of the
+    socket that was there before.
+    """
+    return grpc.aio.insecure_channel(f"unix:{path}", [("grpc.use_local_subchannel_pool", 1), *options])
+
+
 async def answers(path: str) -> bool:
     """True if a device plugin serves there: it answers GetDevicePluginOptions in time."""
-    async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
+    async with connect(path) as channel:
         try:
             await wire.DevicePluginStub(channel).GetDevicePluginOptions(api.Empty(), timeout=ANSWER_SECONDS)
         except grpc.aio.AioRpcError:

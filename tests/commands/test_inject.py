@@ -53,7 +53,7 @@ async def test_what_was_injected_for_a_while_is_undone(scratch: Path) -> None:
         run(*options, "--simulate", "mi210:2") as daemon,
     ):
         await kubelet.sees(GPU, healthy=2)
-        address = sorted(kubelet.devices(GPU))[0]
+        address = min(kubelet.devices(GPU))
         asked = await inject(state, address, "remove", "--for", "1")
         assert asked.log == [f"remove at {address}, for 1 s"]
         await daemon.says("device unhealthy", "condition=DeviceLost")

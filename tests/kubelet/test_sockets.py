@@ -4,9 +4,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 
 from amdgpu_plugin.kubelet import sockets
+from amdgpu_plugin.kubelet.api import deviceplugin_pb2 as api
+from amdgpu_plugin.kubelet.api import deviceplugin_pb2_grpc as wire
 from tests.kubelet.worlds import OtherPlugin, device_plugin, lines, make_dead_socket, silent_listener
 
 OURS = "amdgpu-plugin-0123abcd-1.sock"
@@ -135,3 +138,12 @@ async def test_a_listener_that_says_nothing_does_not_answer(
 async def test_a_plugin_that_cannot_tell_its_options_does_not_answer(directory: str) -> None:
     async with device_plugin(f"{directory}/amd.com_gpu", OtherPlugin(broken=True)):
         assert not await sockets.answers(f"{directory}/amd.com_gpu")
+
+
+async def test_a_connection_is_not_held_up_by_another_that_failed(directory: str) -> None:
+    path = f"{directory}/amd.com_gpu"
+    async with sockets.connect(path) as failed:
+        with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
+            await wire.DevicePluginStub(failed).GetDevicePluginOptions(api.Empty())
+        async with device_plugin(path, OtherPlugin()):  # while gRPC has the other wait a second
+            assert await sockets.answers(path)
