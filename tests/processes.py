@@ -105,6 +105,9 @@ async def run(
     reader = asyncio.create_task(running.read())
     try:
         yield running
+    except BaseException as error:
+        error.add_note("\n".join(("the process said:", *running.log)))
+        raise
     finally:
         if process.returncode is None:
             process.kill()

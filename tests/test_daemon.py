@@ -36,7 +36,12 @@ async def kubelet(plugins: Path) -> AsyncIterator[SimulatedKubelet]:
 
 
 def at(plugins: Path, root: str | os.PathLike[str]) -> tuple[str, ...]:
-    return "--device-plugins-dir", str(plugins), "--sysfs-root", os.fspath(root)
+    """Options that keep this machine's own kubelet, daemon and GPUs out."""
+    aside = plugins.parent / "aside"
+    return (
+        *("--device-plugins-dir", str(plugins), "--sysfs-root", os.fspath(root)),
+        *("--pod-resources-dir", str(aside / "pods"), "--state-dir", str(aside / "state")),
+    )
 
 
 def own_sockets(plugins: Path) -> list[str]:

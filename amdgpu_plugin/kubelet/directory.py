@@ -115,10 +115,19 @@ class DirectoryWatch:
 
     async def _follow(self, inotify: Inotify, watched: tuple[int, int] | None) -> None:
         """Until the directory is another than the one watched: another number, or the watch ended with it."""
-        ended = False
-        while not ended:
-            ended = await _watch_ends(inotify, self._poll_seconds)
-            ended |= self.refresh().directory != watched
+        # Waited for through all polls: when cancelled, it would lose the events that it has read.
+        event = asyncio.create_task(inotify.get())
+        try:
+            ended = False
+            while not ended:
+                await asyncio.wait([event], timeout=self._poll_seconds)
+                if event.done():
+                    ended = Mask.IGNORED in event.result().mask
+                    event = asyncio.create_task(inotify.get())
+                ended |= self.refresh().directory != watched
+        finally:
+            event.cancel()
+            await asyncio.wait([event])
 
     def _say_no_inotify(self, error: OSError) -> None:
         if not self._said_no_inotify:
@@ -133,13 +142,3 @@ class DirectoryWatch:
                 },
             )
             self._said_no_inotify = True
-
-
-async def _watch_ends(inotify: Inotify, poll_seconds: float) -> bool:
-    """After the next event or poll: whether it told that the watched directory was deleted."""
-    try:
-        async with asyncio.timeout(poll_seconds):
-            event = await inotify.get()
-    except TimeoutError:
-        return False
-    return Mask.IGNORED in event.mask

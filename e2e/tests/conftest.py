@@ -8,7 +8,7 @@ benchmarks/e2e.md.
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +40,7 @@ ORDER = (
     "test_oldplugin",
 )
 FIGURES = pytest.StashKey[Figures]()
+INSTALLATION = pytest.StashKey[Installation]()
 STATE_DIR = Path("/run/amdgpu-plugin")
 
 
@@ -51,6 +52,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ORDER.index(item.path.stem) if item.path.stem in ORDER else -1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """An installation on which a test failed is in no known state: the next test makes another."""
+    report = yield
+    if report.failed and (installation := item.config.stash.get(INSTALLATION, None)):
+        installation.values = None
+    return report
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -101,7 +113,7 @@ def kubelet_log(local: LocalCluster) -> KubeletLog:
 
 
 @pytest.fixture(scope="session")
-def plugin(cluster: Kubernetes) -> Iterator[Installation]:
+def plugin(request: pytest.FixtureRequest, cluster: Kubernetes) -> Iterator[Installation]:
     """The namespace is empty at first, and gone in the end."""
     if named := os.environ.get("E2E_IMAGE"):
         image, following = named, os.environ.get("E2E_NEXT_IMAGE", named)
@@ -111,6 +123,7 @@ def plugin(cluster: Kubernetes) -> Iterator[Installation]:
         pytest.fail("E2E_IMAGE names no image for the cluster of KUBECONFIG")
     node = os.environ.get("E2E_NODE") or _ordinary_node(cluster)
     installation = Installation(cluster, ImageName.parse(image), ImageName.parse(following), node)
+    request.config.stash[INSTALLATION] = installation
     installation.make_namespace()
     yield installation
     installation.uninstall()

@@ -1,6 +1,6 @@
 """A new version is rolled out and back, with pods running."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -42,8 +42,11 @@ def rollout(request: pytest.FixtureRequest, plugin: Installation, cluster: Kuber
     pods = Workload(plugin)
     pods.start("one", 1)
     pods.start("two", 2)
-    plugin_pods, lives, later, dips = [plugin.pod()], [pods.lives()], [], []
-    for number, roll in enumerate((partial(plugin.upgrade, following), plugin.rollback)):
+    plugin_pods, lives = [plugin.pod()], [pods.lives()]
+    later: list[Report] = []
+    dips: list[tuple[float, int]] = []
+    ways: tuple[Callable[[], None], ...] = (partial(plugin.upgrade, following), plugin.rollback)
+    for number, roll in enumerate(ways):
         log = log and log.from_now()
         roll()
         if log:

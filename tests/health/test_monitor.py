@@ -175,7 +175,7 @@ async def world(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What hangs is given up soon."""
-    monkeypatch.setattr(monitor_module, "FIRST_SCAN_SECONDS", 0.05)
+    monkeypatch.setattr(monitor_module, "FIRST_SCAN_SECONDS", 0.5)
 
 
 # -- A GPU goes and comes --

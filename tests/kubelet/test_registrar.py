@@ -299,7 +299,7 @@ async def test_a_hanging_register_is_given_up_said_once_and_tried_again(
 async def test_a_register_given_up_that_succeeds_late_is_not_made_twice(
     directory: str, kubelet: SimulatedKubelet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registrar_module, "REGISTER_SECONDS", SOON)
+    monkeypatch.setattr(registrar_module, "REGISTER_SECONDS", 0.5)  # time enough to be asked
     kubelet.hang_registers()
     async with alive(registrar(directory, refused=Waits(real=FOR_EVER))) as one:
         await in_phase(one, Phase.REFUSED)
