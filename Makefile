@@ -23,7 +23,7 @@ MAKEFLAGS += --no-builtin-rules
 
 help:  ## list the targets
 	@while IFS= read -r line; do case "$$line" in \
-	  [a-z]*:*'## '*) printf '  make %-9s %s\n' "$${line%%:*}" "$${line#*## }" ;; \
+	  [a-z]*:*'## '*) printf '  make %-13s %s\n' "$${line%%:*}" "$${line#*## }" ;; \
 	esac; done < Makefile
 
 setup: $(VENV)/stamp-project  ## what is needed to run: gives .venv/bin/amdgpu-plugin

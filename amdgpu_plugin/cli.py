@@ -6,6 +6,7 @@ for: `amdgpu-plugin version` does not pay for gRPC.
 
 import argparse
 import difflib
+import errno
 import importlib
 import logging
 import os
@@ -197,6 +198,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not _stdout_is_broken():
             raise
         return EXIT_BROKEN_PIPE
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"{PROGRAM}: error: the answer could not be written: {error.strerror}", file=sys.stderr)
+        return EXIT_FAULT
     return status
 
 

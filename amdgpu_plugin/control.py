@@ -65,6 +65,8 @@ class ControlServer:
                 answer = await self._answer(await reader.readline())
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
+        except ConnectionError:
+            pass  # who only looks whether we live asks nothing
         except (TimeoutError, ValueError, OSError) as error:
             log.warning("control request dropped", extra={"fields": {"error": str(error) or "too slow"}})
         finally:

@@ -514,3 +514,8 @@ def test_every_default_is_a_value_the_file_may_have() -> None:
 @pytest.mark.parametrize("text", [":9400", "127.0.0.1:80", "node.example:0", "[::1]:9400"])
 def test_an_address_is_shown_as_it_is_written(text: str) -> None:
     assert str(load_config({"--http-address": text}, {}).config.http_address) == text
+
+
+def test_a_key_with_a_dot_is_refused_with_how_to_write_it() -> None:
+    with pytest.raises(ConfigError, match=r"health.interval: keys do not have dots.*health: \{interval: …\}"):
+        load_config({}, {}, "health.interval: 10\nhealth: {interval: 20}", yaml_name="f")

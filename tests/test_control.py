@@ -136,3 +136,20 @@ async def test_inject_does_it_and_undoes_it_in_time(tmp_path: Path) -> None:
         f"repartition=CPX at {address}, for 0 s"
     )
     await until(lambda: node.mode_of(address) == "SPX")
+
+
+async def test_clear_mends_one_gpu_and_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    node = SimulatedNode.create(tmp_path, "mi210:2")
+    first, second = node.addresses
+    handle = inject_handler(node)
+    for address in (first, second):
+        await handle({"device": address, "what": "unbind"})
+    await handle({"device": first, "what": "clear"})
+    bound = Path(node.root, "bus/pci/drivers/amdgpu")
+    assert [(bound / address).exists() for address in (first, second)] == [True, False]
+
+
+async def test_modes_may_be_written_in_lower_case(tmp_path: Path) -> None:
+    node = SimulatedNode.create(tmp_path, "mi300x:1")
+    await inject_handler(node)({"device": node.addresses[0], "what": "repartition=dpx"})
+    assert node.mode_of(node.addresses[0]) == "DPX"

@@ -167,16 +167,19 @@ async def _show_registration(stage: _Stage, began: float) -> None:
         await stage.kubelet.sees(resource, healthy=len(devices))
         milliseconds = (time.monotonic() - began) * 1000
         stage.story.say(
-            f"{resource}: {len(devices)} devices, with the kubelet {milliseconds:.0f} ms after the start"
+            f"{resource}: {len(devices)} device{'s' * (len(devices) > 1)}, "
+            f"with the kubelet {milliseconds:.0f} ms after the start"
         )
     stage.story.say("")
-    stage.story.say(_shortened(as_table(state.inventory).splitlines()))
+    stage.story.say(_shortened(as_table(state.inventory).splitlines(), stage.node.shape))
 
 
-def _shortened(lines: Sequence[str], most: int = 14) -> str:
+def _shortened(lines: Sequence[str], shape: Shape, most: int = 14) -> str:
     more = len(lines) - most
     return "\n".join(
-        (*lines[:most], f"… and {more} lines more: amdgpu-plugin discover") if more > 0 else lines
+        (*lines[:most], f"… and {more} lines more: amdgpu-plugin discover --simulate {shape}")
+        if more > 0
+        else lines
     )
 
 
@@ -204,8 +207,9 @@ def _why(device_ids: Sequence[str], inventory: Inventory) -> str:
     told = sorted(
         {"no known link" if link is None else f"{link.kind} weight {link.weight}" for link in links}
     )
-    numa = sorted({str(gpus[device_id].numa_node) for device_id in device_ids})
-    return f"nearest to each other: {', '.join(told)}; NUMA node {', '.join(numa)}"
+    numa = {gpus[device_id].numa_node for device_id in device_ids}
+    nodes = ", ".join("unknown" if node is None else str(node) for node in sorted(numa, key=str))
+    return f"nearest to each other: {', '.join(told)}; NUMA node {nodes}"
 
 
 async def _show_failure(stage: _Stage, pod: Allocation) -> None:

@@ -34,7 +34,8 @@ def as_table(inventory: Inventory) -> str:
 
 def _lines(inventory: Inventory) -> Iterator[str]:
     driver = inventory.driver
-    yield f"Driver {driver.name} {driver.version or '(in-tree)'}, KFD {driver.kfd}"
+    loaded = driver.version or ("(in-tree)" if inventory.gpus or driver.kfd != "absent" else "not seen")
+    yield f"Driver {driver.name} {loaded}, KFD {driver.kfd}"
     yield ""
     rows = [row for gpu in inventory.gpus for row in _rows(gpu)]
     if rows:

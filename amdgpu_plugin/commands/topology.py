@@ -10,7 +10,7 @@ from amdgpu_plugin.discovery.inventory import Gpu, Inventory, Link
 
 _LEGEND = (
     "XGMI, PCIE: the kind of link, with KFD's weight (lower is nearer) and bandwidth in GB/s where known;",
-    "none: KFD tells of no link; partitions of one GPU share its row.",
+    "INTERNAL: between partitions of one GPU; none: KFD tells of no link. For programs: discover -o json.",
 )
 
 

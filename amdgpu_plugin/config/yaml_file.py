@@ -29,10 +29,17 @@ def file_settings(text: str, name: str) -> dict[str, object]:
             settings |= {f"{key}.{inner_key}": inner_value for inner_key, inner_value in inner.items()}
         else:
             settings[key] = value
+            if "." in key and key in _BY_KEY:
+                raise ConfigError("keys do not have dots", where=f"{name}: {key}", hint=_as_group(key))
     for key in settings:
         if key not in _BY_KEY:
             raise ConfigError("unknown key", where=f"{name}: {key}", hint=_closest_key(key))
     return settings
+
+
+def _as_group(key: str) -> str:
+    group, _, inner = key.partition(".")
+    return f"write {group}: {{{inner}: …}}"
 
 
 def _mapping(value: object, where: str) -> dict[str, object]:

@@ -190,6 +190,8 @@ class Monitor:
         arrival = self._arrivals.get(gpu.pci_address)
         if arrival is None or arrival.ids != ids:
             self._arrivals[gpu.pci_address] = arrival = _Arrival(ids, self.clock())
+            fields = {"gpu": gpu.pci_address, "devices": ",".join(ids), "seconds": SETTLE_SECONDS}
+            log.info("new partitions seen: listed once they have settled", extra={"fields": fields})
         return self.clock() - arrival.seen_at >= SETTLE_SECONDS
 
     def _say_skipped(self, inventory: Inventory) -> None:

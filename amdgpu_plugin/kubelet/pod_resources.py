@@ -58,7 +58,8 @@ class PodResources:
             answer = await self._list(within)
         except grpc.aio.AioRpcError as error:
             self._holders.set(None)
-            self._say(f"{error.code().name}: {error.details()}")
+            told = f"{error.code().name}: {error.details()}"
+            self._say(told if os.path.exists(self._path) else "it is not there")
             return
         self._holders.set(holders_in(answer))
         self._say(None)

@@ -28,7 +28,8 @@ class Injector:
         do, undo = self._verbs(address, what)
         # A verb on a node of 64 partitions rewrites thousands of files.
         await asyncio.to_thread(do)
-        log.warning("injected", extra={"fields": {"gpu": address, "what": what, "seconds": seconds}})
+        lasts = {} if seconds is None else {"seconds": seconds}
+        log.warning("injected", extra={"fields": {"gpu": address, "what": what} | lasts})
         if seconds is None:
             return f"{what} at {address}"
         task = asyncio.create_task(_later(seconds, undo))
@@ -46,6 +47,7 @@ class Injector:
         """What to do and how to undo it."""
         node = self._node
         word, _, mode = what.partition("=")
+        mode = mode.upper()
         match word, mode:
             case "unbind", "":
                 return lambda: node.unbind(address), lambda: node.bind(address)
@@ -61,8 +63,12 @@ class Injector:
                     address, before or mode
                 )
             case "clear", "":
-                return node.clear, lambda: None
+                return lambda: node.clear(address), _nothing
         raise SimulationError(f"cannot inject {what!r}; there are {', '.join(WORDS)}")
+
+
+def _nothing() -> None:
+    """What is cleared is not brought back."""
 
 
 async def _later(seconds: float, undo: Callable[[], None]) -> None:

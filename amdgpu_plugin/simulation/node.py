@@ -102,16 +102,17 @@ class SimulatedNode:
         if mode != gpu.mode:
             self._kernel.switch_mode(gpu, driver, mode)
 
-    def clear(self) -> None:
-        """Every GPU back on the bus, bound, in its first mode, with its first minors.
+    def clear(self, address: str | None = None) -> None:
+        """Every GPU, or the one, back on the bus, bound, in its first mode, with its first minors.
 
         What is so already is not touched. KFD's node numbers follow the order of binding, as they do in the
-        kernel, and its generation goes on.
+        kernel, and its generation goes on. SimulationError for an address that is not here.
         """
-        for gpu in self._gpus.values():
+        gpus = tuple(self._gpus.values()) if address is None else (self._gpu(address),)
+        for gpu in gpus:
             if gpu.driver is not None and gpu.driver != gpu.first_driver:
                 self._kernel.unbind(gpu, gpu.driver)
-        for gpu in self._gpus.values():
+        for gpu in gpus:
             if gpu.driver is not None:
                 if gpu.first_mode is not None:
                     self.repartition(gpu.address, gpu.first_mode)

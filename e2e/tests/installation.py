@@ -105,7 +105,11 @@ class Installation:
             newest = max(pods, key=lambda pod: pod["metadata"]["creationTimestamp"], default=None)
             return newest["metadata"]["name"] if newest and newest["status"]["phase"] == "Running" else None
 
-        name = wait_until("a running plugin", running, within_s=60)
+        try:
+            name = wait_until("a running plugin", running, within_s=60)
+        except TimedOut as error:
+            states = [pod["status"].get("containerStatuses", pod["status"]) for pod in self.pods()]
+            raise TimedOut(f"no plugin runs: {states}") from error
         assert name is not None
         return name
 

@@ -40,7 +40,7 @@ def test_every_shape_plays_to_its_end(shape: str, command: Command, stage: Path)
         "7. The daemon ends",
     ]
     for line in (
-        r"   amd\.com/\w+: \d+ devices, with the kubelet \d+ ms after the start",
+        r"   amd\.com/\w+: \d+ devices?, with the kubelet \d+ ms after the start",
         r"   given  \S.*",
         r"   why    (one GPU|partitions of one GPU|nearest to each other: ).*",
         r"   nodes  /dev/kfd, /dev/dri/renderD\d+.*",
@@ -60,7 +60,7 @@ SMALLEST = """\
    and a simulated kubelet: FOLDER/device-plugins/kubelet.sock
 
 2. The daemon starts
-   amd.com/gpu: 1 devices, with the kubelet N ms after the start
+   amd.com/gpu: 1 device, with the kubelet N ms after the start
 
    Driver amdgpu 6.12.12, KFD readable
 

@@ -209,7 +209,7 @@ def test_table_of_a_small_node(command: Command, tree: Callable[[str], str]) -> 
 
 def test_table_of_a_node_without_gpus(command: Command) -> None:
     text = """\
-Driver amdgpu (in-tree), KFD absent
+Driver amdgpu not seen, KFD absent
 
 No GPU.
 

@@ -8,7 +8,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures" / "sysfs"
 
 LEGEND = """
 XGMI, PCIE: the kind of link, with KFD's weight (lower is nearer) and bandwidth in GB/s where known;
-none: KFD tells of no link; partitions of one GPU share its row.
+INTERNAL: between partitions of one GPU; none: KFD tells of no link. For programs: discover -o json.
 """
 
 # Four links join the dies of a package, two or one its neighbours: 50 GB/s each.
