@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 SOCKET = "control.sock"
 REQUEST_LIMIT_BYTES = 64 * 1024
 ANSWER_SECONDS = 10.0
+RETRY_SECONDS = 5.0
+"""Between two tries to get the socket: in a rollout the old pod has it for a while."""
 _LONGEST_SECONDS = 86400
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[str]]
@@ -40,17 +42,13 @@ class ControlServer:
         self._handlers = handlers
 
     async def run(self) -> None:
-        """For ever; where the socket cannot be had, it says so once and waits for the end."""
-        problem = await asyncio.to_thread(_make_way, self._path)
-        if problem is None:
-            try:
-                server = await asyncio.start_unix_server(self._serve, self._path, limit=REQUEST_LIMIT_BYTES)
-            except OSError as error:
-                problem = error.strerror or str(error)
-        if problem is not None:
-            log.warning("no control socket", extra={"fields": {"socket": self._path, "reason": problem}})
-            await asyncio.Event().wait()
-            return
+        """For ever; where the socket cannot be had, it says so once and tries again."""
+        said = False
+        while isinstance(server := await self._listen(), str):
+            if not said:
+                log.warning("no control socket", extra={"fields": {"socket": self._path, "reason": server}})
+                said = True
+            await asyncio.sleep(RETRY_SECONDS)
         os.chmod(self._path, stat.S_IRUSR | stat.S_IWUSR)
         own = os.stat(self._path)
         try:
@@ -58,6 +56,16 @@ class ControlServer:
                 await server.serve_forever()
         finally:
             _remove_own(self._path, own)
+
+    async def _listen(self) -> asyncio.Server | str:
+        """The server, or why there is none: another daemon has the socket, or it cannot be made."""
+        problem = await asyncio.to_thread(_make_way, self._path)
+        if problem is not None:
+            return problem
+        try:
+            return await asyncio.start_unix_server(self._serve, self._path, limit=REQUEST_LIMIT_BYTES)
+        except OSError as error:
+            return error.strerror or str(error)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Never
 
 import asyncinotify
 import pytest
@@ -207,6 +208,27 @@ async def test_a_deaf_watch_polls(directory: str, inotify: type, monkeypatch: py
         await until(watch.view, lambda view: view.kubelet is not None)
         os.unlink(f"{directory}/kubelet.sock")
         await until(watch.view, lambda view: view.kubelet is None)
+
+
+async def test_a_poll_does_not_cut_off_the_reading_of_events(
+    directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, readings = Latest(0), Latest(0)
+
+    def counted_look(path: str) -> View:
+        looks.set(looks.value + 1)
+        return look(path)
+
+    class Inotify(DeafInotify):
+        async def get(self) -> Never:
+            readings.set(readings.value + 1)
+            await super().get()
+
+    monkeypatch.setattr(directory_module, "look", counted_look)
+    monkeypatch.setattr(directory_module, "Inotify", Inotify)
+    async with running(DirectoryWatch(directory, poll_seconds=OFTEN).run()):
+        await until(looks, lambda count: count >= 5)
+    assert readings.value == 1
 
 
 async def test_no_inotify_is_said_once(
