@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 import select
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -208,10 +209,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     config = default_config() if args.verb == "version" else _configured(args)
+    if args.verb == "run":
+        # As a container's first process it would not hear SIGTERM before the daemon has its own handlers.
+        signal.signal(signal.SIGTERM, _end_before_the_beginning)
     run: Callable[[Config, argparse.Namespace], int] = importlib.import_module(
         f"amdgpu_plugin.commands.{args.verb}"
     ).run
     return run(config, args)
+
+
+def _end_before_the_beginning(_number: int, _frame: object) -> NoReturn:
+    raise SystemExit(0)
 
 
 def _configured(args: argparse.Namespace) -> Config:

@@ -76,10 +76,17 @@ async def test_nonsense_is_answered_or_dropped_and_harms_nobody(tmp_path: Path, 
 async def test_a_dead_daemons_socket_is_taken_over(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / control.SOCKET))
-    before = (tmp_path / control.SOCKET).stat().st_ctime_ns
-    running = asyncio.create_task(ControlServer(str(tmp_path), {"echo": echo}).run())
     socket_file = tmp_path / control.SOCKET
-    await until(lambda: socket_file.exists() and socket_file.stat().st_ctime_ns != before)
+    before = socket_file.stat().st_ctime_ns
+
+    def is_anew() -> bool:
+        try:
+            return socket_file.stat().st_ctime_ns != before
+        except FileNotFoundError:
+            return False
+
+    running = asyncio.create_task(ControlServer(str(tmp_path), {"echo": echo}).run())
+    await until(is_anew)
     assert await asked(tmp_path, verb="echo", word="anew") == "heard anew"
     running.cancel()
     await asyncio.wait([running])
@@ -95,6 +102,24 @@ async def test_the_socket_belongs_to_the_first_live_daemon(
         await asyncio.wait([second])
         assert [record.message for record in caplog.records] == ["no control socket"]
         assert await asked(tmp_path, verb="echo", word="first") == "heard first"
+
+
+async def test_the_second_daemon_gets_the_socket_when_the_first_ends(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "RETRY_SECONDS", 0.01)
+
+    async def second_echo(_request: Mapping[str, Any]) -> str:
+        return "second"
+
+    async with serving(ControlServer(str(tmp_path), {"echo": echo}), tmp_path):
+        second = asyncio.create_task(ControlServer(str(tmp_path), {"echo": second_echo}).run())
+        await until(lambda: bool(caplog.records))
+    await until((tmp_path / control.SOCKET).exists)
+    assert await asked(tmp_path, verb="echo") == "second"
+    assert [record.message for record in caplog.records] == ["no control socket"]
+    second.cancel()
+    await asyncio.wait([second])
 
 
 def test_no_daemon_is_said_with_what_to_look_at(tmp_path: Path) -> None:
