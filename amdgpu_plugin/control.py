@@ -83,12 +83,13 @@ class ControlServer:
     async def _answer(self, line: bytes) -> dict[str, str]:
         try:
             request = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {"error": "not a line of JSON"}
-        if not isinstance(request, dict) or request.get("verb") not in self._handlers:
+        verb = request.get("verb") if isinstance(request, dict) else None
+        if not isinstance(verb, str) or verb not in self._handlers:
             return {"error": f"unknown verb; this daemon knows {', '.join(self._handlers) or 'none'}"}
         try:
-            return {"ok": await self._handlers[request["verb"]](request)}
+            return {"ok": await self._handlers[verb](request)}
         except ControlError as error:
             return {"error": str(error)}
 
@@ -138,17 +139,26 @@ def _make_way(path: str) -> str | None:
     """None when the path is free to bind; a dead daemon's socket is removed."""
     try:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return "something else is there"
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(1)
             probe.connect(path)
     except FileNotFoundError:
         return None
     except ConnectionRefusedError:
-        os.unlink(path)
-        return None
+        return _removed(path)
     except OSError as error:
         return error.strerror or str(error)
     return "another daemon on this node has it"
+
+
+def _removed(path: str) -> str | None:
+    try:
+        os.unlink(path)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def _remove_own(path: str, own: os.stat_result) -> None:

@@ -26,7 +26,7 @@ from amdgpu_plugin.sysfs import DirectorySysfs, Sysfs
 
 log = logging.getLogger(__name__)
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 EXIT_OK, EXIT_FAULT = 0, 1
 FIRST_HOLDERS_SECONDS = 1.0
 """The longest that the first list waits for who holds what."""

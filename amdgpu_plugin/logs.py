@@ -19,6 +19,9 @@ from typing import Literal, TextIO
 
 PACKAGE = "amdgpu_plugin"
 
+VALUE_LIMIT = 4000
+"""Characters of one field in a line of text: a line is for people, and a log has no use for a megabyte."""
+
 _HANDLER = "amdgpu-plugin"
 
 
@@ -88,6 +91,8 @@ def _text(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     text = ",".join(str(item) for item in value) if isinstance(value, list | tuple) else str(value)
+    if len(text) > VALUE_LIMIT:
+        text = f"{text[:VALUE_LIMIT]}… ({len(text)} characters)"
     if text and text.isprintable() and not set(text) & set(' "=\\'):
         return text
     return '"' + _escaped(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'

@@ -159,6 +159,8 @@ class DirectorySysfs:
         """See Sysfs. A link that leads out of the root is Garbled."""
         try:
             real = os.path.realpath(self._prefix + path, strict=True)
+        except RecursionError:
+            return Garbled("a loop of symbolic links")  # a chain as long as that is as good as one
         except OSError as error:
             return unreadable(error)
         if not real.startswith(self._prefix):

@@ -12,6 +12,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[1]
 GUARD_SECONDS = 20.0
 """Long enough for any machine: a test that waits for so long has failed."""
+_LAST_SECONDS = 5.0
 PROGRAM = (sys.executable, "-m", "amdgpu_plugin")
 
 
@@ -81,7 +82,7 @@ async def run(
     env: Mapping[str, str] | None = None,
     stdout_too: bool = False,
 ) -> AsyncIterator[Running]:
-    """`amdgpu-plugin run` with those options, killed at the end if it still lives.
+    """`amdgpu-plugin run` with those options, ended at the end if it still lives.
 
     `before` is a command that starts it, such as `unshare`. There is no terminal.
     """
@@ -109,10 +110,20 @@ async def run(
         error.add_note("\n".join(("the process said:", *running.log)))
         raise
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        await _end(process)
         await reader
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Asked first: who is killed cannot take a simulated node's folder along."""
+    if process.returncode is None:
+        process.terminate()
+        try:
+            async with asyncio.timeout(_LAST_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+    await process.wait()
 
 
 async def succeeds(*command: str) -> bool:

@@ -62,7 +62,18 @@ async def test_a_refusal_says_why(tmp_path: Path, request_: dict[str, object], s
             await asked(tmp_path, **request_)
 
 
-@pytest.mark.parametrize("line", [b"\n", b"[]\n", b"{\n", b"\xff\n", b"x" * 200_000 + b"\n"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\n",
+        b"[]\n",
+        b"{\n",
+        b"\xff\n",
+        b"x" * 200_000 + b"\n",
+        b'{"verb": []}\n',
+        b"[" * 60_000 + b"\n",
+    ],
+)
 async def test_nonsense_is_answered_or_dropped_and_harms_nobody(tmp_path: Path, line: bytes) -> None:
     async with serving(ControlServer(str(tmp_path), {"echo": echo}), tmp_path):
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / control.SOCKET))
@@ -120,6 +131,19 @@ async def test_the_second_daemon_gets_the_socket_when_the_first_ends(
     assert [record.message for record in caplog.records] == ["no control socket"]
     second.cancel()
     await asyncio.wait([second])
+
+
+@pytest.mark.parametrize("make", ["touch", "mkdir"])
+async def test_what_is_no_socket_is_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, make: str
+) -> None:
+    getattr(tmp_path / control.SOCKET, make)()
+    running = asyncio.create_task(ControlServer(str(tmp_path), {"echo": echo}).run())
+    await until(lambda: bool(caplog.records))
+    running.cancel()
+    await asyncio.wait([running])
+    assert (tmp_path / control.SOCKET).exists()
+    assert not (tmp_path / control.SOCKET).is_socket()
 
 
 def test_no_daemon_is_said_with_what_to_look_at(tmp_path: Path) -> None:

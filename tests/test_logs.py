@@ -133,3 +133,11 @@ def test_configuring_again_replaces_the_first() -> None:
     configure("info", "text", second)
     logging.getLogger("amdgpu_plugin.x").info("once")
     assert (first.getvalue(), second.getvalue().count("once")) == ("", 1)
+
+
+def test_a_value_without_end_is_cut_and_says_so() -> None:
+    record = logging.LogRecord("amdgpu_plugin.x", logging.INFO, "", 0, "m", (), None)
+    vars(record)["fields"] = {"ids": "a" * 5000}
+    line = TextFormatter().format(record)
+    assert line.endswith('aaa… (5000 characters)"')
+    assert len(line) < 4200

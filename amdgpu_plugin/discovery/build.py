@@ -28,7 +28,11 @@ _ByLocation = Mapping[tuple[int, ...], frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """All that one look at a node's sysfs gave. `hives` are the XGMI hives' ids by their GPUs' addresses."""
+    """All that one look at a node's sysfs gave.
+
+    `hives` are the XGMI hives' ids by their GPUs' addresses; `foreign` the paths of devices that have a minor
+    and are none of AMD's.
+    """
 
     driver_version: str | None
     gpus: tuple[PciGpu, ...]
@@ -36,6 +40,7 @@ class Scan:
     kfd: KfdTopology
     hives: Mapping[str, str]
     skipped: tuple[Skipped, ...]
+    foreign: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +136,7 @@ def _own(scan: Scan) -> _Owned:
         else:
             by_address[owner].append(node)
     owned = {address: tuple(nodes) for address, nodes in by_address.items()}
-    in_order = minors_in_order(scan.gpus, scan.drm)
+    in_order = minors_in_order(scan.gpus, scan.drm, scan.foreign)
     return _Owned(owned, contested, _hung(scan, frozenset(owned)), in_order, tuple(skipped))
 
 
@@ -146,7 +151,7 @@ def _owner(node: KfdNode, scan: Scan, by_location: _ByLocation) -> str | Unprove
     minor = scan.drm.render_nodes.get(node.render_minor)
     if minor is None:
         return Unproven(f"its render node renderD{node.render_minor} does not exist")
-    located = by_location.get(_location(node), frozenset())
+    located = _located(node, by_location)
     if not minor.is_xcp:
         gpu = next((gpu for gpu in scan.gpus if gpu.path == minor.device), None)
         if gpu is None:
@@ -161,9 +166,16 @@ def _owner(node: KfdNode, scan: Scan, by_location: _ByLocation) -> str | Unprove
     return usable[0] if len(usable) == 1 else Unproven("no usable GPU at its location")
 
 
-def _location(node: KfdNode) -> tuple[int, ...]:
-    """Domain, bus and device; what is left of location_id is the function or the partition."""
-    return node.domain or 0, node.location_id >> 8 & 0xFF, node.location_id >> 3 & 0x1F
+def _located(node: KfdNode, by_location: _ByLocation) -> frozenset[str]:
+    """The addresses at a node's location; what is left of location_id is the function or the partition.
+
+    A kernel that does not tell the domain means any.
+    """
+    bus, device = node.location_id >> 8 & 0xFF, node.location_id >> 3 & 0x1F
+    if node.domain is not None:
+        return by_location.get((node.domain, bus, device), frozenset())
+    anywhere = (addresses for place, addresses in by_location.items() if place[1:] == (bus, device))
+    return frozenset().union(*anywhere)
 
 
 def _by_location(scan: Scan) -> _ByLocation:

@@ -12,11 +12,11 @@ from functools import cached_property, lru_cache
 from typing import Literal
 
 from amdgpu_plugin.discovery.inventory import Skipped
-from amdgpu_plugin.sysfs import Names, Path, Sysfs, Text
+from amdgpu_plugin.sysfs import Absent, Names, Path, Sysfs, Text
 
 CLASS = "class/drm"
 
-_MINOR = re.compile(r"(card|renderD)(\d+)")
+_MINOR = re.compile(r"(card|renderD)(0|[1-9][0-9]{0,6})")
 # Spelled with a dot by DKMS 6.7 and Ubuntu 6.8, with an underscore in mainline (amdgpu_xcp_drv.c).
 _XCP = re.compile(r"amdgpu_xcp[._](\d+)")
 
@@ -75,7 +75,8 @@ def read_minors(sysfs: Sysfs) -> DrmMinors:
     """Every card and render node; connectors and control nodes are left out. Reads links only."""
     names = sysfs.list(CLASS)
     if not isinstance(names, Names):
-        return DrmMinors((), (Skipped(CLASS, "no DRM: the amdgpu module is not loaded, or has no GPU"),))
+        absent = "no DRM: the amdgpu module is not loaded, or has no GPU"
+        return DrmMinors((), (Skipped(CLASS, absent if isinstance(names, Absent) else str(names)),))
     minors: list[Minor] = []
     skipped: list[Skipped] = []
     for name in names.value:

@@ -100,7 +100,7 @@ def node_path(number: int) -> str:
 def list_nodes(sysfs: Sysfs) -> tuple[int, ...] | Absent | Refused:
     """The numbers of all nodes; Absent where KFD is not there, Refused where it is denied."""
     names = sysfs.list(NODES)
-    if isinstance(names, Refused) and names.errno in _DENIED:
+    if isinstance(names, Refused):
         return names
     if not isinstance(names, Names):
         return Absent()

@@ -27,14 +27,15 @@ class Unproven:
     reason: str
 
 
-def minors_in_order(gpus: Iterable[PciGpu], drm: DrmMinors) -> bool:
+def minors_in_order(gpus: Iterable[PciGpu], drm: DrmMinors, foreign: frozenset[str] = frozenset()) -> bool:
     """True when each xcp minor is one of the seven after a GPU that may have them, and nothing else is there.
 
     A GPU takes the lowest free minors, its own first. Bound into gaps that others left it may have its xcp
-    minors behind another's own, seven in a row; then some are out of order elsewhere.
+    minors behind another's own, seven in a row; then some are out of order elsewhere. A device that would
+    not say what it is may be a GPU with partitions; `foreign` are the paths of those that did, and are none.
     """
-    whole = {gpu.path for gpu in gpus if _is_never_partitioned(gpu)}
-    known = {gpu.path for gpu in gpus} - whole
+    whole = {gpu.path for gpu in gpus if _is_never_partitioned(gpu)} | foreign
+    known = {minor.device for minor in drm.render_nodes.values() if not minor.is_xcp} - whole
     before: Minor | None = None
     for minor in drm.render_nodes.values():
         near = before is not None and minor.number <= before.number + XCP_DEVICES_PER_GPU

@@ -17,6 +17,7 @@ DEVICES = "bus/pci/devices"
 FOREIGN = "not an amdgpu device"
 """How the reason begins for a device that is none of AMD's, such as a server's BMC."""
 
+_HIGHEST_NUMA_NODE = 1023  # CONFIG_NODES_SHIFT is 10 at most
 _ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _DISPLAY_CLASS, _ACCELERATOR_CLASS = 0x03, 0x12
 
@@ -49,6 +50,11 @@ class PciGpu:
         return None if self.device_id is None else f"{AMD_VENDOR:04x}:{self.device_id:04x}"
 
 
+def is_foreign(skipped: Skipped) -> bool:
+    """True where a device said that it is none of AMD's."""
+    return skipped.reason.startswith(FOREIGN) and "unknown" not in skipped.reason
+
+
 def is_address(name: str) -> bool:
     """True for `0000:05:00.0`."""
     return _ADDRESS.fullmatch(name) is not None
@@ -66,7 +72,7 @@ def read_gpu(sysfs: Sysfs, path: str, address: str) -> PciGpu | Skipped:
         device_id=folder.number("device", 16),
         revision=folder.number("revision", 16),
         subsystem=folder.subsystem(),
-        numa_node=_known(folder.number("numa_node", 10, lowest=-1)),
+        numa_node=_known(folder.number("numa_node", 10, lowest=-1, highest=_HIGHEST_NUMA_NODE)),
         unique_id=folder.unique_id(),
         vram_bytes=folder.number("mem_info_vram_total", 10),
         product=folder.word("product_name"),
@@ -172,7 +178,7 @@ class _Folder:
     def words(self, name: str) -> tuple[str, ...]:
         return tuple(filter(None, (word.strip() for word in (self.word(name) or "").split(","))))
 
-    def number(self, name: str, base: int, *, lowest: int = 0) -> int | None:
+    def number(self, name: str, base: int, *, lowest: int = 0, highest: int = 2**64 - 1) -> int | None:
         text = self.word(name)
         if text is None:
             return None
@@ -180,7 +186,7 @@ class _Folder:
             value = int(text, base)
         except ValueError:
             value = lowest - 1
-        if not lowest <= value < 2**64 or not text.isascii() or "_" in text:
+        if not lowest <= value <= highest or not text.isascii() or "_" in text:
             self.skip(name, f"not a number: {text[:40]!r}")
             return None
         return value

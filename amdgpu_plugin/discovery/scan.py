@@ -79,7 +79,7 @@ class Scanner:
             *((_NO_GPU,) if none else ()),
         )
         gpus = tuple(answer for answer in answers if isinstance(answer, pci.PciGpu))
-        return Scan(version, gpus, minors, topology, by_address, skipped)
+        return Scan(version, gpus, minors, topology, by_address, skipped, _foreign(paths, answers))
 
     def _read_node_wide(self) -> tuple[drm.DrmMinors, dict[str, str], dict[str, str]]:
         """The minors; by address, the path of every device that may be a GPU; and that of its hive's folder.
@@ -142,6 +142,11 @@ def _unused(paths: dict[str, str], answers: Sequence[pci.PciGpu | Skipped | Hung
             yield answer
         elif isinstance(answer, Hung):
             yield Skipped(path, str(answer))
+
+
+def _foreign(paths: dict[str, str], answers: Sequence[pci.PciGpu | Skipped | Hung]) -> frozenset[str]:
+    pairs = zip(paths.values(), answers, strict=True)
+    return frozenset(path for path, answer in pairs if isinstance(answer, Skipped) and pci.is_foreign(answer))
 
 
 def _under_its_card(skipped: Skipped, minors: drm.DrmMinors) -> Skipped:

@@ -5,7 +5,8 @@ charges the same hardware to a pod as ours would; so does another plugin's `amdg
 """
 
 import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from amdgpu_plugin.discovery.inventory import XcpDevice
@@ -14,8 +15,8 @@ from amdgpu_plugin.node import Held, Holder, Holders, ListedDevice, Verdict
 RETIRED, HELD_ELSEWHERE = "Retired", "HeldElsewhere"
 SHORTEST_RETIREMENT_SECONDS = 5.0
 
-_OWN_ID = re.compile(r"([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])(?:-([a-z]+)(\d+))?(?:::\d+)?")
-_XCP_ID = re.compile(r"amdgpu_xcp[._](\d+)")
+_OWN_ID = re.compile(r"([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])(?:-([a-z]+)([0-9]{1,4}))?(?:::[0-9]+)?")
+_XCP_ID = re.compile(r"amdgpu_xcp[._]([0-9]{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def with_held_elsewhere(
     return tuple(_judged(listed, held, now) for listed in devices)
 
 
-_HeldHardware = Mapping[str, tuple[tuple[Held, _Hardware, Holder], ...]]
+_HeldHardware = Mapping[str, Sequence[tuple[Held, _Hardware, Holder]]]
 
 
 def _judged(listed: ListedDevice, held: _HeldHardware, now: float) -> ListedDevice:
@@ -95,12 +96,13 @@ def _held_hardware(
 ) -> _HeldHardware:
     xcps = {xcp.number: xcp for xcp in xcp_devices}
     owners = {listed.device.render_node: listed.gpu.pci_address for listed in devices}
-    found: dict[str, tuple[tuple[Held, _Hardware, Holder], ...]] = {}
+    listed = {each.gpu.pci_address for each in devices}
+    found: defaultdict[str, list[tuple[Held, _Hardware, Holder]]] = defaultdict(list)
     for held, containers in sorted(holders.items()):
         hardware = _hardware(held.device_id, xcps, owners)
-        if hardware is not None:
+        if hardware is not None and hardware.gpu in listed:
             key = Held(held.resource, _without_replica(held.device_id))
-            found[hardware.gpu] = (*found.get(hardware.gpu, ()), (key, hardware, containers[0]))
+            found[hardware.gpu].append((key, hardware, containers[0]))
     return found
 
 

@@ -188,11 +188,11 @@ class Registrar:
 
         Sockets of ours at which nobody listens are deleted on the way.
         """
-        for name in view.sockets:
-            path = os.path.join(self.watch.directory, name)
-            if self._goes_first(name, view) and await sockets.answers(path):
-                return name
-        return None
+        names = [name for name in view.sockets if self._goes_first(name, view)]
+        paths = [os.path.join(self.watch.directory, name) for name in names]
+        # All at once: each that is silent takes its time.
+        alive = await asyncio.gather(*map(sockets.answers, paths))
+        return next((name for name, lives in zip(names, alive, strict=True) if lives), None)
 
     def _goes_first(self, name: str, view: View) -> bool:
         if not sockets.is_of_this_product(name):

@@ -94,7 +94,12 @@ def test_minor_that_cannot_be_followed_is_skipped_with_the_reason(entry: Entry, 
 @pytest.mark.parametrize("listing", [None, Blob(b"odd"), Refused(13)])
 def test_no_class_is_no_drm(listing: Entry | None) -> None:
     tree: Tree = {} if listing is None else {"class/drm": listing}
-    said = Skipped("class/drm", "no DRM: the amdgpu module is not loaded, or has no GPU")
+    reasons = {
+        None: "no DRM: the amdgpu module is not loaded, or has no GPU",
+        Blob(b"odd"): "a file where a folder should be",
+        Refused(13): "a file where a folder should be",  # it stands for a file that refuses
+    }
+    said = Skipped("class/drm", reasons[listing])  # type: ignore[index]
     assert read_minors(in_memory(tree)) == DrmMinors((), (said,))
 
 

@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 
 from amdgpu_plugin.capture_file import Entry, Folder, Link
 from amdgpu_plugin.discovery import discover
+from amdgpu_plugin.discovery.build import _located
 from amdgpu_plugin.discovery.inventory import ComputeDevice, Driver, Gpu, Inventory, Skipped
 from amdgpu_plugin.discovery.inventory import Link as GpuLink
+from amdgpu_plugin.discovery.kfd import KfdNode
 from amdgpu_plugin.lanes import Lanes
 from amdgpu_plugin.sysfs import (
     Absent,
@@ -1131,3 +1133,31 @@ def test_random_damage_to_one_gpu_with_kfd_denied_gives_no_other_a_foreign_minor
         inventory = node.scan(DeniedKfd(node.sysfs))
     for gpu, was in zip(without_the_ill(inventory)[0], node.undamaged_if_denied[0], strict=True):
         assert gpu == was or (path.startswith("class/drm") and gpu == replace(was, devices=()))
+
+
+# --- what an attacker found
+
+
+def test_a_numa_node_beyond_the_kernels_range_costs_that_gpu_its_numa_node_alone() -> None:
+    tree = mi300x_node()
+    path = next(path for path in tree if path.endswith("0000:05:00.0/numa_node"))
+    inventory = inventory_of(tree | {path: Blob(b"9223372036854775808\n")})
+    assert inventory.gpus == (replace(mi300x(0), numa_node=None), *whole_node()[1:])
+    assert inventory.skipped == (Skipped(path, "not a number: '9223372036854775808'"),)
+
+
+def test_a_chain_of_links_too_long_to_follow_is_a_loop(tmp_path: FilePath) -> None:
+    for number in range(1500):
+        (tmp_path / str(number)).symlink_to(str(number + 1))
+    assert DirectorySysfs(str(tmp_path)).resolve("0") == Garbled("a loop of symbolic links")
+
+
+def test_a_location_without_a_domain_is_that_of_every_domain() -> None:
+    places = {
+        (0, 5, 0): frozenset({"0000:05:00.0"}),
+        (1, 5, 0): frozenset({"0001:05:00.0"}),
+        (0, 6, 0): frozenset(),
+    }
+    node = KfdNode(8, 137, None, 0x501, 0, 0, None, None, (), ())
+    assert _located(node, places) == {"0000:05:00.0", "0001:05:00.0"}
+    assert _located(replace(node, domain=1), places) == {"0001:05:00.0"}

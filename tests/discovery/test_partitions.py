@@ -277,6 +277,7 @@ def test_with_kfd_the_order_of_minors_does_not_matter() -> None:
 PARTITIONABLE = replace(GPU, path=PATH, compute_partition="CPX")
 RADEON = replace(GPU, path=OTHER, compute_partition=None, available_partitions=())
 UNKNOWN = "devices/pci0000:40/0000:47:00.0"
+FOREIGN = "devices/pci0000:00/0000:00:02.0"
 
 
 @pytest.mark.parametrize(
@@ -286,7 +287,8 @@ UNKNOWN = "devices/pci0000:40/0000:47:00.0"
         (block(128, PATH), True),
         ([*block(128, PATH), (136, OTHER), *block(137, UNKNOWN)], True),
         ([(128, OTHER), *block(129, PATH)], True),
-        ([(128, UNKNOWN), *block(129, PATH)], True),
+        ([(128, UNKNOWN), *block(129, PATH)], False),
+        ([(128, FOREIGN), *block(129, PATH)], True),
         (block(128, PATH, [1, 2, 4, 7]), True),
         ([(128, PATH), (129, OTHER), *block(129, OTHER)[1:]], False),
         ([(128, PATH), (135, OTHER)], False),
@@ -299,7 +301,7 @@ UNKNOWN = "devices/pci0000:40/0000:47:00.0"
 def test_minors_are_in_order_when_each_xcp_is_near_a_gpu_that_may_have_it(
     around: list[tuple[int, str]], *, in_order: bool
 ) -> None:
-    assert minors_in_order((PARTITIONABLE, RADEON), minors(*around)) == in_order
+    assert minors_in_order((PARTITIONABLE, RADEON), minors(*around), frozenset({FOREIGN})) == in_order
 
 
 def path_of(number: int) -> str:

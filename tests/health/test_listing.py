@@ -115,7 +115,20 @@ def test_another_trouble_goes_first() -> None:
     assert with_held_elsewhere((whole(verdict=lost),), holders, (), now=7) == (whole(verdict=lost),)
 
 
-@pytest.mark.parametrize("device_id", ["", "gpu-5", "0000:05:00.0-", "amdgpu_xcp_99", "x" * 500, f"{A}-cpx"])
+@pytest.mark.parametrize(
+    "device_id",
+    [
+        "",
+        "gpu-5",
+        "0000:05:00.0-",
+        "amdgpu_xcp_99",
+        "x" * 500,
+        f"{A}-cpx",
+        f"{A}-cpx{'9' * 5000}",
+        f"amdgpu_xcp_{'9' * 5000}",
+        "amdgpu_xcp_٣",
+    ],
+)
 def test_ids_that_mean_nothing_here_change_nothing(device_id: str) -> None:
     holders: Holders = {Held("example.com/thing", device_id): POD}
     assert with_held_elsewhere((whole(), slice_(3)), holders, XCPS, now=7) == (whole(), slice_(3))

@@ -119,6 +119,8 @@ class Ears:
                 make_dead_socket(f"{directory}/{made[-1]}")
                 await asyncio.sleep(0)
         await until(self.heard, lambda heard: made[-1] in heard)
+        for _ in range(20):  # and acted on: what changes from now on needs an event of its own
+            await asyncio.sleep(0)
 
 
 @pytest.fixture
