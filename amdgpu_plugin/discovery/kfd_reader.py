@@ -15,6 +15,7 @@ from amdgpu_plugin.sysfs import Absent, Refused, Sysfs
 
 _PATIENCE_SHARE = 1 / 8
 """Of the deadline, for one node: so that there is time for the others."""
+DENIED = "denied: no device-cgroup access to its render node"
 _LISTING = -1
 """Stands among the numbers of stuck nodes for the list of them."""
 
@@ -121,9 +122,6 @@ def _topology(
         skipped=(
             *broken,
             *(Skipped(kfd.node_path(number), str(Hung(patience))) for number in hung),
-            *(
-                Skipped(kfd.node_path(number), "denied: no device-cgroup access to its render node")
-                for number in denied
-            ),
+            *(Skipped(kfd.node_path(number), DENIED) for number in denied),
         ),
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from amdgpu_plugin.discovery.inventory import Gpu, Inventory, Skipped
+from amdgpu_plugin.discovery.kfd_reader import DENIED
 from amdgpu_plugin.discovery.naming import Naming, name_resources, names_of
 from amdgpu_plugin.discovery.pci import FOREIGN
 from amdgpu_plugin.discovery.scan import NODE_LANE, Scanner, gpu_lane
@@ -198,9 +199,17 @@ class Monitor:
         for skipped in inventory.skipped:
             if skipped in self._said:
                 continue
-            level = logging.INFO if skipped.reason.startswith(FOREIGN) else logging.WARNING
-            log.log(level, "skipped", extra={"fields": {"path": skipped.path, "reason": skipped.reason}})
+            log.log(
+                _level(skipped), "skipped", extra={"fields": {"path": skipped.path, "reason": skipped.reason}}
+            )
         self._said = frozenset(inventory.skipped)
+
+
+def _level(skipped: Skipped) -> int:
+    """A BMC is no trouble, and denied KFD nodes, up to 64, are told of in one line at the start."""
+    if skipped.reason.startswith(DENIED):
+        return logging.DEBUG
+    return logging.INFO if skipped.reason.startswith(FOREIGN) else logging.WARNING
 
 
 def _log_transitions(before: tuple[ListedDevice, ...], after: tuple[ListedDevice, ...]) -> None:

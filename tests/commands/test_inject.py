@@ -46,11 +46,18 @@ async def test_a_rehearsed_repartition_waits_for_the_pod_and_then_retires_the_ol
 
 
 async def test_what_was_injected_for_a_while_is_undone(scratch: Path) -> None:
-    plugins, state = scratch / "p", scratch / "s"
-    options = ("--device-plugins-dir", str(plugins), "--state-dir", str(state), "--health-interval", "1")
+    plugins, pods, state = scratch / "p", scratch / "r", scratch / "s"
+    options = (
+        "--device-plugins-dir",
+        str(plugins),
+        "--pod-resources-dir",
+        str(pods),
+        "--state-dir",
+        str(state),
+    )
     async with (
         SimulatedKubelet(str(plugins)) as kubelet,
-        run(*options, "--simulate", "mi210:2") as daemon,
+        run(*options, "--simulate", "mi210:2", "--health-interval", "1") as daemon,
     ):
         await kubelet.sees(GPU, healthy=2)
         address = min(kubelet.devices(GPU))
@@ -65,7 +72,8 @@ async def test_a_daemon_that_refuses_or_is_not_there_is_status_1(scratch: Path) 
     nobody = await inject(state, A, "unbind")
     assert nobody.process.returncode == 1
     assert nobody.said("error: no answer at", "is a daemon running here, with this --state-dir?")
-    options = ("--device-plugins-dir", str(plugins), "--state-dir", str(state))
+    pods = ("--pod-resources-dir", str(scratch / "r"))
+    options = ("--device-plugins-dir", str(plugins), "--state-dir", str(state), *pods)
     async with (
         SimulatedKubelet(str(plugins)) as kubelet,
         run(*options, "--simulate", "mi210:1"),

@@ -1153,7 +1153,7 @@ def test_a_chain_of_links_too_long_to_follow_is_a_loop(tmp_path: FilePath) -> No
 
 
 def test_a_location_without_a_domain_is_that_of_every_domain() -> None:
-    places = {
+    places: dict[tuple[int, ...], frozenset[str]] = {
         (0, 5, 0): frozenset({"0000:05:00.0"}),
         (1, 5, 0): frozenset({"0001:05:00.0"}),
         (0, 6, 0): frozenset(),
