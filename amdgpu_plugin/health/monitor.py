@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from amdgpu_plugin.discovery import drm, pci
 from amdgpu_plugin.discovery.inventory import Gpu, Inventory, Skipped
 from amdgpu_plugin.discovery.kfd_reader import DENIED
 from amdgpu_plugin.discovery.naming import Naming, name_resources, names_of
-from amdgpu_plugin.discovery.pci import FOREIGN
 from amdgpu_plugin.discovery.scan import NODE_LANE, Scanner, gpu_lane
 from amdgpu_plugin.health import listing, presence
 from amdgpu_plugin.health.presence import Presence
@@ -157,7 +157,7 @@ class Monitor:
         return address, presence.NotSeen(str(answer)) if isinstance(answer, Hung) else answer
 
     def _node_wide(self) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
-        bound, minors = self.sysfs.list("bus/pci/drivers/amdgpu"), self.sysfs.list("class/drm")
+        bound, minors = self.sysfs.list(f"{pci.DRIVERS}/amdgpu"), self.sysfs.list(drm.CLASS)
         generation = self.sysfs.read(_GENERATION)
         return (
             bound.value if isinstance(bound, Names) else (),
@@ -209,7 +209,7 @@ def _level(skipped: Skipped) -> int:
     """A BMC is no trouble, and denied KFD nodes, up to 64, are told of in one line at the start."""
     if skipped.reason.startswith(DENIED):
         return logging.DEBUG
-    return logging.INFO if skipped.reason.startswith(FOREIGN) else logging.WARNING
+    return logging.INFO if skipped.reason.startswith(pci.FOREIGN) else logging.WARNING
 
 
 def _log_transitions(before: tuple[ListedDevice, ...], after: tuple[ListedDevice, ...]) -> None:
