@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from amdgpu_plugin.config import Config
 from amdgpu_plugin.control import ControlServer, inject_handler
 from amdgpu_plugin.discovery import Scanner
-from amdgpu_plugin.health.events import Uevents
+from amdgpu_plugin.health.uevents import Uevents
 from amdgpu_plugin.health.monitor import Monitor
 from amdgpu_plugin.kubelet.plugin import DirectoryLostError, KubeletFace
 from amdgpu_plugin.kubelet.pod_resources import PodResources

@@ -6,7 +6,7 @@ Written by the health monitor alone; every face (kubelet, and later metrics and 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from amdgpu_plugin.discovery.inventory import ComputeDevice, Gpu, Inventory
 
@@ -24,6 +24,43 @@ class Verdict:
     def __str__(self) -> str:
         """`DriverUnbound: no driver is bound`."""
         return f"{self.condition}: {self.detail}"
+
+
+Effect = Literal["unhealthy", "inform", "ignore"]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Something that is the matter with a GPU now.
+
+    `since` is a UNIX time in seconds. `source` says who found it: uevent, presence, readings, lane, control.
+    `effect` is what it does in the end: a guard or observe mode turns unhealthy into inform. `held` is True
+    when its cause is gone and it only waits for the recovery hold to end.
+    """
+
+    name: str
+    detail: str
+    source: str
+    since: float
+    effect: Effect
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GpuStatus:
+    """The health of one GPU as everybody sees it.
+
+    `conditions` are those in force, those with effect `ignore` left out. `would_be` is the verdict that
+    observe mode keeps from the kubelet, None where there is none or nothing is kept back. `resets`, `flaps`
+    and `core_dumps` count since this process started.
+    """
+
+    conditions: tuple[Condition, ...] = ()
+    verdict: Verdict | None = None
+    would_be: Verdict | None = None
+    resets: int = 0
+    flaps: int = 0
+    core_dumps: int = 0
 
 
 class Held(NamedTuple):

@@ -1,95 +1,102 @@
-"""Kernel uevents, by netlink: that something about a device has changed, within milliseconds.
+"""What the kernel says about GPUs, as typed events. Pure: made of a message's own properties, never of sysfs."""
 
-`source="kernel"` is heard in a pod's own network namespace and without udevd. Where nothing is ever heard (a
-user-namespaced pod, an LSM) there is no error either: polling goes on beside this. For now an event only
-makes the monitor look at once.
-"""
-
-import asyncio
-import logging
-import os
-import socket
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
-import pyudev
-
-log = logging.getLogger(__name__)
-
-# Of whatever happens on a machine, these may concern a GPU.
-SUBSYSTEMS = frozenset({"pci", "drm", "platform", "kfd", "module", "drivers", "devcoredump"})
-DRAIN_SECONDS = 0.003
-"""The longest the loop is held by one wake-up; what is left comes with the next."""
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 
-@dataclass(slots=True)
-class Uevents:
-    """Hears events between `start` and `stop`; `on_change` is called once for each batch that may matter."""
+@dataclass(frozen=True, slots=True)
+class DriverBound:
+    """amdgpu took the GPU (`bind`, the last message of a bind)."""
 
-    on_change: Callable[[], None]
-    heard: int = 0
-    lost: int = 0
-    _monitor: pyudev.Monitor | None = field(default=None)
+    address: str
 
-    def start(self) -> None:
-        """Listen on the running loop. Where that is refused, it is said once, and polling has to do."""
-        try:
-            monitor = pyudev.Monitor.from_netlink(pyudev.Context(), source="kernel")
-            monitor.start()
-        except (OSError, ImportError) as error:
-            log.warning("no kernel events: GPUs are polled only", extra={"fields": {"error": str(error)}})
-            return
-        self._monitor = monitor
-        asyncio.get_running_loop().add_reader(monitor.fileno(), self._drain)
-        log.info("kernel events are listened to")
 
-    def stop(self) -> None:
-        """Listen no longer."""
-        monitor, self._monitor = self._monitor, None
-        if monitor is not None:
-            asyncio.get_running_loop().remove_reader(monitor.fileno())
+@dataclass(frozen=True, slots=True)
+class DriverLeft:
+    """The GPU has no driver now (`unbind`)."""
 
-    def _drain(self) -> None:
-        end = time.monotonic() + DRAIN_SECONDS
-        matters = False
-        while time.monotonic() < end:
-            try:
-                device = self._next()
-            except OSError:
-                # ENOBUFS, which pyudev raises without its number and never clears
-                self._clear_overflow()
-                matters = True
-                continue
-            except ValueError:
-                continue  # an event without SUBSYSTEM is none of a device
-            if device is None:
-                break
-            matters |= self._hear(device)
-        if matters:
-            self.on_change()
+    address: str
 
-    def _next(self) -> pyudev.Device | None:
-        assert self._monitor is not None
-        return self._monitor.poll(timeout=0)
 
-    def _hear(self, device: pyudev.Device) -> bool:
-        """Only what the message itself says: other attributes would read sysfs, here on the loop."""
-        self.heard += 1
-        subsystem = device.properties.get("SUBSYSTEM", "")
-        fields = {
-            "action": device.action,
-            "subsystem": subsystem,
-            "devpath": device.properties.get("DEVPATH", ""),
-        }
-        log.debug("uevent", extra={"fields": fields})
-        return subsystem in SUBSYSTEMS
+@dataclass(frozen=True, slots=True)
+class Added:
+    """An AMD display device appeared on the PCI bus."""
 
-    def _clear_overflow(self) -> None:
-        assert self._monitor is not None
-        self.lost += 1
-        with socket.socket(fileno=os.dup(self._monitor.fileno())) as same:
-            same.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        log.warning(
-            "kernel events were lost: everything is looked at again", extra={"fields": {"times": self.lost}}
-        )
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A PCI device left its bus. Whether it was a GPU is known to who listed it."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wedged:
+    """The GPU was reset or needs one: the words of WEDGED= in the kernel's order, as it spells them."""
+
+    address: str
+    methods: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BusRecovery:
+    """PCIe error recovery at a device or at a bridge above it; `path` is below the sysfs root."""
+
+    path: str
+    phase: Literal["begin", "failed", "recovered"]
+
+
+@dataclass(frozen=True, slots=True)
+class CoreDumped:
+    """A driver left a device coredump at `path` (below the sysfs root); its `failing_device` names whose."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleChanged:
+    """The amdgpu module came or went."""
+
+    loaded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SriovChanged:
+    """The number of virtual functions of a PCI device changed (`change`, without ERROR_EVENT)."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodesChanged:
+    """DRM minors, xcp devices or KFD came or went: look again. `path` is below the sysfs root."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overrun:
+    """Messages were lost: anything may have happened."""
+
+
+Event = (
+    DriverBound
+    | DriverLeft
+    | Added
+    | Removed
+    | Wedged
+    | BusRecovery
+    | CoreDumped
+    | ModuleChanged
+    | SriovChanged
+    | NodesChanged
+    | Overrun
+)
+
+
+def event_of(properties: Mapping[str, str]) -> Event | None:
+    """The event a message's properties tell of; None for what is none of ours."""
+    raise NotImplementedError

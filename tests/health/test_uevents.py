@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from amdgpu_plugin.health.events import Uevents
+from amdgpu_plugin.health.uevents import Uevents
 
 NETLINK_KOBJECT_UEVENT = 15
 NLM_F_REQUEST = 1
@@ -63,7 +63,7 @@ async def test_events_that_are_none_of_ours_are_told_and_make_nobody_look(
     kernel: socket.socket, heard: Heard, caplog: pytest.LogCaptureFixture
 ) -> None:
     uevents, changed = heard
-    with caplog.at_level(logging.DEBUG, "amdgpu_plugin.health.events"):
+    with caplog.at_level(logging.DEBUG, "amdgpu_plugin.health.uevents"):
         send(kernel, MEM)
         async with asyncio.timeout(10):
             while not uevents.heard:  # noqa: ASYNC110 - nothing is told, which is the point
@@ -112,7 +112,7 @@ async def test_where_nothing_can_be_heard_it_is_said_and_polling_goes_on(
     def refused(*_: object, **__: object) -> None:
         raise OSError(13, "Permission denied")
 
-    monkeypatch.setattr("amdgpu_plugin.health.events.pyudev.Monitor.from_netlink", refused)
+    monkeypatch.setattr("amdgpu_plugin.health.uevents.pyudev.Monitor.from_netlink", refused)
     uevents = Uevents(lambda: None)
     uevents.start()
     uevents.stop()
