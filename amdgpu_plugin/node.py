@@ -5,10 +5,11 @@ Written by the health monitor alone; every face (kubelet, and later metrics and 
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from amdgpu_plugin.discovery.inventory import ComputeDevice, Gpu, Inventory
+from amdgpu_plugin.telemetry.readings import Readings
 
 T = TypeVar("T")
 
@@ -113,13 +114,21 @@ class ListedDevice:
 class NodeState:
     """The node at one moment. `revision` counts changes of what the kubelet sees.
 
-    `holders` is None while it is not known who holds what.
+    `holders` is None while it is not known who holds what. `statuses` and `readings` are by PCI address.
+    `guard_active`: trouble that all GPUs seem to share informs only. `policy` is the effective policy, made
+    for JSON. `heard_at` is when the kernel event was received that led to this state, in seconds of the
+    monotonic clock; None where none did.
     """
 
     inventory: Inventory
     devices: tuple[ListedDevice, ...]
     revision: int = 0
     holders: Holders | None = None
+    statuses: Mapping[str, GpuStatus] = field(default_factory=dict)
+    readings: Mapping[str, Readings] = field(default_factory=dict)
+    guard_active: bool = False
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    heard_at: float | None = field(default=None, compare=False)
 
     @property
     def resources(self) -> tuple[str, ...]:
@@ -130,13 +139,11 @@ class NodeState:
         """The devices served under a resource, healthy or not."""
         return tuple(listed for listed in self.devices if listed.device.resource == resource)
 
-    def with_devices(
-        self, inventory: Inventory, devices: tuple[ListedDevice, ...], holders: Holders | None = None
-    ) -> "NodeState":
+    def followed_by(self, **changes: Any) -> "NodeState":
         """The next state; the revision moves only if the kubelet would see a difference."""
-        changed = _seen_by_kubelet(devices) != _seen_by_kubelet(self.devices)
-        revision = self.revision + changed
-        return replace(self, inventory=inventory, devices=devices, holders=holders, revision=revision)
+        following = replace(self, **changes)
+        changed = _seen_by_kubelet(following.devices) != _seen_by_kubelet(self.devices)
+        return replace(following, revision=self.revision + changed)
 
 
 def _seen_by_kubelet(devices: tuple[ListedDevice, ...]) -> tuple[tuple[object, ...], ...]:

@@ -59,7 +59,7 @@ def test_devices_by_resource() -> None:
 )
 def test_revision_counts_what_the_kubelet_sees(devices: tuple[ListedDevice, ...]) -> None:
     state = NodeState(EMPTY, (A,), revision=7)
-    assert state.with_devices(EMPTY, devices) == NodeState(EMPTY, devices, revision=8)
+    assert state.followed_by(devices=devices) == NodeState(EMPTY, devices, revision=8)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_revision_stands_still_when_the_kubelet_would_see_no_difference(
 ) -> None:
     inventory = replace(EMPTY, skipped=(Skipped("class/drm/card0", "odd"),))
     state = NodeState(EMPTY, (before,), revision=7)
-    assert state.with_devices(inventory, (after,)) == NodeState(inventory, (after,), revision=7)
+    assert state.followed_by(inventory=inventory, devices=(after,)) == NodeState(inventory, (after,), revision=7)
 
 
 async def test_follower_gets_the_value_there_is_first() -> None:
