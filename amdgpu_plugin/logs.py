@@ -9,11 +9,15 @@ A record says what happened in a fixed sentence and the rest in fields, so that 
      "message": "registered", "fields": {"resource": "amd.com/gpu", "devices": 8}}     (in one line)
 """
 
+import contextlib
 import json
 import logging
 import math
+import os
+import queue
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
@@ -21,6 +25,9 @@ PACKAGE = "amdgpu_plugin"
 
 VALUE_LIMIT = 4000
 """Characters of one field in a line of text: a line is for people, and a log has no use for a megabyte."""
+
+QUEUED_LINES = 10_000
+LAST_LINES_SECONDS = 1.0
 
 _HANDLER = "amdgpu-plugin"
 
@@ -37,6 +44,87 @@ def configure(level: str, log_format: Literal["text", "json"], stream: TextIO | 
     root.handlers = [*(other for other in root.handlers if other.get_name() != _HANDLER), handler]
     root.setLevel(max(logging.WARNING, level_number(level)))
     logging.getLogger(PACKAGE).setLevel(level_number(level))
+
+
+@contextlib.contextmanager
+def unhurried() -> Iterator[None]:
+    """While it lasts, a log that nobody reads holds up a thread of its own and never who logs.
+
+    Lines beyond QUEUED_LINES are dropped and counted. At the end the rest is written for LAST_LINES_SECONDS
+    at most.
+    """
+    root = logging.getLogger()
+    before = root.handlers
+    queued = [_Queued(handler) if handler.get_name() == _HANDLER else handler for handler in before]
+    root.handlers = queued
+    try:
+        yield
+    finally:
+        for handler in queued:
+            if isinstance(handler, _Queued):
+                handler.close()
+        root.handlers = before
+
+
+class _Queued(logging.Handler):
+    """Formats where a record is made, and leaves the writing to a thread."""
+
+    def __init__(self, target: logging.Handler) -> None:
+        super().__init__()
+        self.set_name(target.get_name())
+        self.setFormatter(target.formatter)
+        self._stream: TextIO = getattr(target, "stream", sys.stderr)
+        self._lines: queue.Queue[str | None] = queue.Queue(QUEUED_LINES)
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Never waits."""
+        try:
+            self._lines.put_nowait(self.format(record))
+        except queue.Full:
+            self._dropped += 1
+        except Exception:  # noqa: BLE001 - what cannot be formatted is the logging module's to tell
+            self.handleError(record)
+
+    def close(self) -> None:
+        """Let what is queued be written, as far as that goes in LAST_LINES_SECONDS."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put(None, timeout=LAST_LINES_SECONDS)
+            self._thread.join(LAST_LINES_SECONDS)
+        super().close()
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            dropped, self._dropped = self._dropped, 0
+            lines = [line] if not dropped else [line, self._dropping(dropped)]
+            # a closed or broken stderr ends the log, not the daemon
+            with contextlib.suppress(OSError, ValueError):
+                self._put("".join(f"{each}\n" for each in lines))
+
+    def _put(self, text: str) -> None:
+        """Past Python's buffer: its lock, held by a write that never ends, would keep us from ending."""
+        try:
+            descriptor = self._stream.fileno()
+        except OSError:
+            self._stream.write(text)
+            return
+        rest = text.encode(errors="backslashreplace")
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+
+    def _dropping(self, count: int) -> str:
+        record = logging.makeLogRecord(
+            {
+                "name": f"{PACKAGE}.logs",
+                "levelno": logging.WARNING,
+                "levelname": "WARNING",
+                "msg": "lines were dropped: nobody read the log",
+                "fields": {"lines": count},
+            }
+        )
+        return self.format(record)
 
 
 def level_number(level: str) -> int:

@@ -1,11 +1,14 @@
 import io
 import json
 import logging
+import os
+import threading
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
 
+from amdgpu_plugin import logs
 from amdgpu_plugin.logs import JsonFormatter, TextFormatter, configure
 
 
@@ -141,3 +144,80 @@ def test_a_value_without_end_is_cut_and_says_so() -> None:
     line = TextFormatter().format(record)
     assert line.endswith('aaa… (5000 characters)"')
     assert len(line) < 4200
+
+
+# -- A log that nobody reads --
+
+
+class Stuck(io.StringIO):
+    """Takes no line before `let_go` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting, self.let_go = threading.Event(), threading.Event()
+
+    def write(self, text: str) -> int:
+        self.waiting.set()
+        assert self.let_go.wait(10)
+        return super().write(text)
+
+
+@pytest.mark.usefixtures("logging_restored")
+def test_a_log_that_nobody_reads_holds_up_nobody_and_says_what_was_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "QUEUED_LINES", 3)
+    stream = Stuck()
+    configure("info", "text", stream)
+    log = logging.getLogger("amdgpu_plugin.daemon")
+    with logs.unhurried():
+        log.info("first")
+        assert stream.waiting.wait(10)
+        for number in range(5):
+            log.info("then %d", number)
+        stream.let_go.set()
+    lines = [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()]
+    assert lines == [
+        "INFO daemon: first",
+        "INFO daemon: then 0",
+        "WARNING logs: lines were dropped: nobody read the log lines=2",
+        "INFO daemon: then 1",
+        "INFO daemon: then 2",
+    ]
+
+
+@pytest.mark.usefixtures("logging_restored")
+def test_the_end_does_not_wait_for_who_never_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "LAST_LINES_SECONDS", 0.01)
+    stream = Stuck()
+    configure("info", "text", stream)
+    with logs.unhurried():
+        logging.getLogger("amdgpu_plugin.daemon").info("first")
+    assert stream.getvalue() == ""
+    stream.let_go.set()
+
+
+@pytest.mark.usefixtures("logging_restored")
+def test_what_was_queued_is_written_at_the_end_and_the_log_goes_on() -> None:
+    stream = io.StringIO()
+    configure("info", "text", stream)
+    log = logging.getLogger("amdgpu_plugin.daemon")
+    with logs.unhurried():
+        for number in range(100):
+            log.info("line %d", number)
+    log.info("after")
+    assert [line.split(": ", 1)[1] for line in stream.getvalue().splitlines()] == [
+        *(f"line {number}" for number in range(100)),
+        "after",
+    ]
+
+
+@pytest.mark.usefixtures("logging_restored")
+def test_lines_reach_a_pipe_that_is_full_for_a_while() -> None:
+    read, write = os.pipe()
+    with open(write, "w") as stream, open(read) as reader:
+        configure("info", "text", stream)
+        with logs.unhurried():
+            for _ in range(200):
+                logging.getLogger("amdgpu_plugin.daemon").info("a" * 1000)
+            assert len([reader.readline() for _ in range(200)]) == 200
