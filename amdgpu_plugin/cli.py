@@ -42,6 +42,8 @@ EXIT_BROKEN_PIPE = 141
 _STDOUT = 1
 _CONFIG_FILE_LIMIT = 1024 * 1024
 _LONGEST_PACE_SECONDS = 3600
+_LONGEST_SPAN_SECONDS = 86400
+_MOST_DEVICES = 100_000
 
 _LOG_FLAGS = frozenset({"--log-level", "--log-format"})
 _INPUT_FLAGS = _LOG_FLAGS | {
@@ -79,6 +81,19 @@ def _capture_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mask-serials", action="store_true", help="replace serial numbers and unique ids")
 
 
+def _prefer_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("size", metavar="SIZE", type=_size, help="how many devices")
+    parser.add_argument("--available", metavar="IDS", help="out of these, comma-separated; default: all")
+    parser.add_argument("--must-include", metavar="IDS", help="these among them, comma-separated")
+    _discover_arguments(parser)
+
+
+def _size(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_DEVICES:
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to {_MOST_DEVICES}, got {text}")
+    return int(text)
+
+
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "shape", metavar="SHAPE", nargs="?", help=f"as --simulate; default: {DEFAULT_DEMO_SHAPE}"
@@ -89,20 +104,40 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
 def _inject_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("device", metavar="DEVICE", help="device ID or PCI address")
     parser.add_argument(
-        "what", metavar="WHAT", help="unbind, bind, remove, add, repartition=MODE; clear: all as it was"
+        "what",
+        metavar="WHAT",
+        help="a condition's name, such as Overheated; or unbind, bind, remove, add, repartition=MODE; "
+        "clear: all as it was",
     )
     parser.add_argument(
         "--for", dest="seconds", metavar="SECONDS", type=_pace, help="undo it after so many seconds"
     )
 
 
+def _ack_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("device", metavar="DEVICE", help="device ID or PCI address")
+    parser.add_argument("condition", metavar="CONDITION", help="as `status` names it")
+    parser.add_argument(
+        "--for", dest="seconds", metavar="SECONDS", type=_span, help="count it again after so many seconds"
+    )
+    parser.add_argument("--reason", metavar="TEXT", default="", help="why, for the log and for `status`")
+
+
+def _span(text: str) -> float:
+    return _seconds(text, _LONGEST_SPAN_SECONDS)
+
+
 def _pace(text: str) -> float:
+    return _seconds(text, _LONGEST_PACE_SECONDS)
+
+
+def _seconds(text: str, longest: int) -> float:
     try:
         seconds = float(text)
     except ValueError:
         seconds = -1
-    if not 0 <= seconds <= _LONGEST_PACE_SECONDS:  # NaN is not, either
-        raise argparse.ArgumentTypeError(f"must be seconds between 0 and {_LONGEST_PACE_SECONDS}, got {text}")
+    if not 0 <= seconds <= longest:  # NaN is not, either
+        raise argparse.ArgumentTypeError(f"must be seconds between 0 and {longest}, got {text}")
     return seconds
 
 
@@ -147,6 +182,19 @@ SIGTERM, SIGINT and SIGQUIT end it with status 0.""",
   amdgpu-plugin topology
   amdgpu-plugin topology --simulate mi210""",
     ),
+    "prefer": Verb(
+        "which devices a pod that asks for SIZE would get here, and why",
+        _INPUT_FLAGS,
+        """\
+  amdgpu-plugin prefer 4
+  amdgpu-plugin prefer 2 --simulate mi250x --must-include 0000:c9:00.0
+  amdgpu-plugin prefer 2 --available 0000:05:00.0,0000:27:00.0,0000:85:00.0 -o json
+
+It is what GetPreferredAllocation would answer. What pods hold is not known here: name the rest by
+--available.""",
+        "[options] SIZE",
+        _prefer_arguments,
+    ),
     "capture": Verb(
         "the node's relevant sysfs as one text file: a bug report that can be replayed",
         _INPUT_FLAGS,
@@ -160,14 +208,40 @@ SIGTERM, SIGINT and SIGQUIT end it with status 0.""",
         "a fault for a running simulated daemon, to rehearse a failure",
         _LOG_FLAGS | {"--config", "--state-dir"},
         """\
+  amdgpu-plugin inject 0000:05:00.0 Wedged
+  amdgpu-plugin inject 0000:05:00.0 Unresponsive --for 120
   amdgpu-plugin inject 0000:05:00.0 unbind
-  amdgpu-plugin inject 0000:05:00.0 remove --for 30
   amdgpu-plugin inject 0000:05:00.0 repartition=CPX
   amdgpu-plugin inject 0000:05:00.0 clear
 
-Only a daemon started with --simulate takes faults. DEVICE is a device ID or a PCI address.""",
+Only a daemon started with --simulate takes faults. DEVICE is a device ID or a PCI address. A condition's name
+makes the simulated node do what raises it: it is seen as soon as on a real one, mostly by the next rounds
+of --health-interval. PluginStarved is of the whole node. For Retired and HeldElsewhere: repartition.""",
         "[options] DEVICE WHAT",
         _inject_arguments,
+    ),
+    "status": Verb(
+        "what the running daemon on this node thinks: devices, health, reasons, holders",
+        _LOG_FLAGS | {"--config", "--state-dir"},
+        """\
+  amdgpu-plugin status
+  amdgpu-plugin status -o json | jq '.devices[] | select(.healthy | not)'
+  kubectl exec -n amdgpu-plugin POD -- amdgpu-plugin status
+
+It asks the daemon by its control socket and reads no sysfs.""",
+        arguments=_discover_arguments,
+    ),
+    "ack": Verb(
+        "an operator's word that a condition is known: it stops counting",
+        _LOG_FLAGS | {"--config", "--state-dir"},
+        """\
+  amdgpu-plugin ack 0000:05:00.0 UncorrectableErrors --reason "ticket 4711"
+  amdgpu-plugin ack 0000:05:00.0 Wedged --for 3600
+
+Latched and counted conditions only: others end when their cause does. It holds until the reboot, or for
+as long as --for says; new errors on top of those acknowledged count.""",
+        "[options] DEVICE CONDITION",
+        _ack_arguments,
     ),
     "version": Verb("the version, and nothing else", frozenset(), "  amdgpu-plugin version", ""),
 }

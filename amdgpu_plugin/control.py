@@ -1,10 +1,11 @@
-"""`control.sock` in the state directory: how `inject` speaks to the daemon on this node.
+"""`control.sock` in the state directory: how `status`, `ack` and `inject` speak to the daemon on this node.
 
-One request a connection, one line of JSON each way: `{"verb": "inject", …}`, answered by `{"ok": "…"}` or
+One request a connection, one line of JSON each way: `{"verb": "inject", …}`, answered by `{"ok": …}` or
 `{"error": "…"}`. The socket belongs to the first live daemon; a second one says so and works without.
 """
 
 import asyncio
+import difflib
 import json
 import logging
 import os
@@ -13,6 +14,9 @@ import stat
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from amdgpu_plugin.health.conditions import CONDITIONS
+from amdgpu_plugin.health.evidence import Acknowledged
+from amdgpu_plugin.node import Latest, NodeState
 from amdgpu_plugin.simulation.injector import Injector
 from amdgpu_plugin.simulation.node import SimulatedNode, SimulationError
 
@@ -25,8 +29,8 @@ RETRY_SECONDS = 5.0
 """Between two tries to get the socket: in a rollout the old pod has it for a while."""
 _LONGEST_SECONDS = 86400
 
-Handler = Callable[[Mapping[str, Any]], Awaitable[str]]
-"""Takes a request, returns what to tell; ControlError is told as it stands."""
+Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
+"""Takes a request, returns what to tell, made for JSON; ControlError is told as it stands."""
 
 
 class ControlError(Exception):
@@ -80,7 +84,7 @@ class ControlServer:
         finally:
             writer.close()
 
-    async def _answer(self, line: bytes) -> dict[str, str]:
+    async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
             request = json.loads(line)
         except (ValueError, RecursionError):
@@ -112,12 +116,70 @@ def inject_handler(node: SimulatedNode) -> Handler:
     return handle
 
 
+def status_handler(node: Callable[[], Mapping[str, Any]]) -> Handler:
+    """What answers `{"verb": "status"}`: the node, made for JSON."""
+
+    async def handle(_: Mapping[str, Any]) -> Mapping[str, Any]:
+        return node()
+
+    return handle
+
+
+def ack_handler(
+    node: Latest[NodeState], acknowledge: Callable[[str, Acknowledged], None], unix_time: Callable[[], float]
+) -> Handler:
+    """What answers `{"verb": "ack", "device": …, "condition": …, "reason": …, "seconds": number or null}`.
+
+    `acknowledge` is given the GPU's PCI address and the operator's word.
+    """
+
+    async def handle(request: Mapping[str, Any]) -> str:
+        device, condition = request.get("device"), request.get("condition")
+        reason, seconds = request.get("reason") or "", request.get("seconds")
+        if not (isinstance(device, str) and isinstance(condition, str) and isinstance(reason, str)):
+            raise ControlError("device, condition and reason must be text")
+        if seconds is not None and not _is_duration(seconds):
+            raise ControlError(f"seconds must be a number from 0 to {_LONGEST_SECONDS}")
+        address, condition = _gpu_of(node.value, device), _acknowledgeable(condition)
+        until = None if seconds is None else unix_time() + seconds
+        acknowledge(address, Acknowledged(condition, reason, until))
+        log.warning(
+            "acknowledged", extra={"fields": {"gpu": address, "condition": condition, "reason": reason}}
+        )
+        lasts = "" if seconds is None else f", for {seconds:g} s"
+        return f"{condition} of {address} is acknowledged{lasts}"
+
+    return handle
+
+
+def _gpu_of(state: NodeState, device: str) -> str:
+    known = {listed.id: listed.gpu.pci_address for listed in state.devices}
+    addresses = sorted({*known.values(), *(gpu.pci_address for gpu in state.inventory.gpus)})
+    base = device.partition("::")[0]
+    if base in addresses:
+        return base
+    if base not in known:
+        raise ControlError(f"no device {device!r} here; the GPUs are {', '.join(addresses) or 'none'}")
+    return known[base]
+
+
+def _acknowledgeable(word: str) -> str:
+    known = [name for name, condition in CONDITIONS.items() if condition.acknowledgeable]
+    found = next((name for name in known if name.lower() == word.lower()), None)
+    if found is None:
+        close = difflib.get_close_matches(word, CONDITIONS, 1)
+        told = f"{word} ends when its cause does" if word in CONDITIONS else f"no condition {word!r}"
+        hint = f"; did you mean {close[0]}?" if close and word not in CONDITIONS else ""
+        raise ControlError(f"{told}{hint}; what can be acknowledged: {', '.join(known)}")
+    return found
+
+
 def _is_duration(seconds: object) -> bool:
     number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     return number and 0 <= seconds <= _LONGEST_SECONDS  # type: ignore[operator]
 
 
-def ask(state_dir: str, request: Mapping[str, Any]) -> str:
+def ask(state_dir: str, request: Mapping[str, Any]) -> Any:
     """The running daemon's answer. ControlError when it refuses or cannot be reached. Blocks."""
     path = os.path.join(state_dir, SOCKET)
     try:
@@ -130,9 +192,10 @@ def ask(state_dir: str, request: Mapping[str, Any]) -> str:
     except (OSError, ValueError) as error:
         hint = "is a daemon running here, with this --state-dir?"
         raise ControlError(f"no answer at {path} ({error}): {hint}") from error
-    if "ok" in answer:
-        return str(answer["ok"])
-    raise ControlError(str(answer.get("error", "an answer without sense")))
+    if not isinstance(answer, dict) or "ok" not in answer:
+        said = answer.get("error") if isinstance(answer, dict) else None
+        raise ControlError(str(said or "an answer without sense"))
+    return answer["ok"]
 
 
 def _make_way(path: str) -> str | None:

@@ -7,22 +7,30 @@ import asyncio
 import logging
 import os
 import signal
+import socket
+import sys
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from amdgpu_plugin import remembering, settings
 from amdgpu_plugin.config import Config
-from amdgpu_plugin.control import ControlServer, inject_handler
+from amdgpu_plugin.control import ControlServer, ack_handler, inject_handler, status_handler
 from amdgpu_plugin.discovery import Scanner
-from amdgpu_plugin.health.uevents import Uevents
-from amdgpu_plugin.health.monitor import Monitor
+from amdgpu_plugin.health import policy
+from amdgpu_plugin.health.monitor import Clocks, Monitor, Remembered, Spans
+from amdgpu_plugin.health.survey import Survey
+from amdgpu_plugin.health.uevents import Listener
+from amdgpu_plugin.instruments import Instruments
 from amdgpu_plugin.kubelet.plugin import DirectoryLostError, KubeletFace
 from amdgpu_plugin.kubelet.pod_resources import PodResources
 from amdgpu_plugin.lanes import Lanes
 from amdgpu_plugin.node import Holders, Latest, NodeState
 from amdgpu_plugin.product_names import ProductNames
+from amdgpu_plugin.showing import Showing
 from amdgpu_plugin.simulation.node import SimulatedNode
-from amdgpu_plugin.sysfs import DirectorySysfs, Sysfs
+from amdgpu_plugin.sysfs import Sysfs
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +41,7 @@ FIRST_HOLDERS_SECONDS = 1.0
 EDGE_LIMIT_SECONDS = 60.0
 LAST_READS_SECONDS = 1.0
 """For reads under way at the end to come back, before they count as stuck."""
+SWITCH_SECONDS = 0.0005
 
 
 Edge = Callable[[], Coroutine[None, None, None]]
@@ -47,19 +56,25 @@ class Daemon:
     kubelet: KubeletFace
     node: Latest[NodeState]
     edges: Mapping[str, Edge]
-    uevents: Uevents | None
+    listener: Listener | None
+    instruments: Instruments
 
     async def run(self, stop: asyncio.Event) -> int:
         """Until `stop` is set or a part fails; sockets are gone before the exit status is returned."""
         status = EXIT_OK
-        if self.uevents is not None:
-            self.uevents.start()
+        if self.listener is None:
+            log.info("nothing tells of kernel events here: GPUs are polled only")
+        else:
+            self.listener.start(self.monitor.hear)
         try:
             async with asyncio.TaskGroup() as core:
                 tasks = [
-                    core.create_task(_never_returns(self.monitor.run(self.node)), name="monitor"),
+                    core.create_task(_never_returns(self.monitor.run()), name="monitor"),
                     core.create_task(_never_returns(self.kubelet.run()), name="kubelet"),
-                    *(core.create_task(_kept_up(name, edge), name=name) for name, edge in self.edges.items()),
+                    *(
+                        core.create_task(self._kept_up(name, edge), name=name)
+                        for name, edge in self.edges.items()
+                    ),
                 ]
                 await stop.wait()
                 for task in tasks:
@@ -72,55 +87,144 @@ class Daemon:
                 log.critical("a fault of ours ends the daemon", exc_info=fault)
             status = EXIT_FAULT
         finally:
-            if self.uevents is not None:
-                self.uevents.stop()
+            if self.listener is not None:
+                self.listener.stop()
         return status
+
+    async def _kept_up(self, name: str, edge: Edge) -> None:
+        """An edge for ever: what it raises is logged, and it starts again after a while."""
+        pause = 1.0
+        restarts = self.instruments.edge_restarts.labels(name)
+        while True:
+            try:
+                await edge()
+            except Exception:
+                log.exception("a part of the edge failed: it starts again", extra={"fields": {"part": name}})
+            restarts.inc()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, EDGE_LIMIT_SECONDS)
 
 
 async def build(
-    config: Config, *, sysfs: Sysfs, lanes: Lanes, names: ProductNames, simulated: SimulatedNode | None
+    config: Config,
+    *,
+    sysfs: Sysfs,
+    lanes: Lanes,
+    names: ProductNames,
+    simulated: SimulatedNode | None,
+    listener: Listener | None,
+    sockets: Sequence[socket.socket] = (),
 ) -> Daemon:
-    """The daemon after its first scan: what answered in time is in NodeState."""
+    """The daemon after its first scan: what answered in time is in NodeState.
+
+    `listener` hears the kernel; `sockets` listen for HTTP.
+    """
+    instruments = Instruments()
     holders: Latest[Holders | None] = Latest(None)
-    pod_resources = PodResources(config.pod_resources_dir, holders)
+    pod_resources = PodResources(config.pod_resources_dir, holders, instruments)
     await pod_resources.refresh(within=FIRST_HOLDERS_SECONDS)
-    monitor = Monitor(
+    file = remembering.state_file(config)
+    monitor = _monitor(
+        config,
         sysfs=sysfs,
         lanes=lanes,
-        scanner=Scanner(sysfs, lanes, names),
-        naming=config.resource_naming,
-        period_seconds=config.presence_period_seconds,
-        read_deadline_seconds=config.health_read_deadline_seconds,
-        clock=time.monotonic,
-        wall_clock=time.time,
+        names=names,
         holders=holders,
-        retire_after_seconds=config.retire_after_seconds,
+        earlier=remembering.remembered(file, config),
+        instruments=instruments,
     )
-    state = await monitor.first_state()
-    _say_what_was_found(state)
-    node = Latest(state)
+    node = await monitor.first_look()
+    _say_policy(monitor.rules)
+    _say_what_was_found(node.value)
     face = KubeletFace(
         config.device_plugins_dir,
         node,
+        instruments=instruments,
         simulated=simulated is not None,
+        extras=settings.extras(config),
+        strict_sharing=config.sharing_strict,
+        spread=config.sharing_spread,
         on_allocated=pod_resources.ask_soon,
     )
-    edges: dict[str, Edge] = {"pod-resources": pod_resources.run}
+    site = Showing(
+        config, node=node, face=face, listener=listener, instruments=instruments, lane=lanes["render"]
+    )
+    handlers = {
+        "ack": ack_handler(node, monitor.acknowledge, time.time),
+        "status": status_handler(site.node_document),
+    }
     if simulated is not None:
-        edges["control"] = ControlServer(config.state_dir, {"inject": inject_handler(simulated)}).run
-    # A capture file does not change, and what the kernel says is not about a simulated node.
-    listens = isinstance(sysfs, DirectorySysfs) and simulated is None
-    return Daemon(monitor, face, node, edges, Uevents(monitor.look_now) if listens else None)
+        handlers["inject"] = inject_handler(simulated)
+    edges: dict[str, Edge] = {
+        "pod-resources": pod_resources.run,
+        "state": partial(remembering.keep_saved, file, monitor, lanes["state"]),
+        "control": ControlServer(config.state_dir, handlers).run,
+    }
+    if sockets:
+        edges["http"] = site.server(sockets).run
+    return Daemon(monitor, face, node, edges, listener, instruments)
 
 
-async def run(config: Config, *, sysfs: Sysfs, names: ProductNames, simulated: SimulatedNode | None) -> int:
+def _monitor(
+    config: Config,
+    *,
+    sysfs: Sysfs,
+    lanes: Lanes,
+    names: ProductNames,
+    holders: Latest[Holders | None],
+    earlier: Remembered,
+    instruments: Instruments,
+) -> Monitor:
+    deadline = config.health_read_deadline_seconds
+    survey = Survey(
+        sysfs=sysfs,
+        lanes=lanes,
+        scanner=Scanner(sysfs, lanes, names, settings.offering(config)),
+        naming=config.resource_naming,
+        sharing=settings.sharing(config),
+        deadline_seconds=deadline,
+    )
+    return Monitor(
+        sysfs=sysfs,
+        lanes=lanes,
+        survey=survey,
+        rules=settings.rules(config),
+        spans=Spans(config.presence_period_seconds, config.health_interval_seconds, deadline),
+        clocks=Clocks(time.monotonic, time.time),
+        holders=holders,
+        retire_after_seconds=config.retire_after_seconds,
+        dev_root=config.dev_root,
+        earlier=earlier,
+        instruments=instruments,
+    )
+
+
+async def run(
+    config: Config,
+    *,
+    sysfs: Sysfs,
+    names: ProductNames,
+    simulated: SimulatedNode | None,
+    listener: Listener | None,
+    sockets: Sequence[socket.socket] = (),
+) -> int:
     """The exit status after SIGTERM, SIGINT or SIGQUIT, or after a fault."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, _stop, stop, number)
+    # Threads that read or render give way to the loop ten times sooner than by default.
+    sys.setswitchinterval(SWITCH_SECONDS)
     lanes = Lanes()
-    daemon = await build(config, sysfs=sysfs, lanes=lanes, names=names, simulated=simulated)
+    daemon = await build(
+        config,
+        sysfs=sysfs,
+        lanes=lanes,
+        names=names,
+        simulated=simulated,
+        listener=listener,
+        sockets=sockets,
+    )
     status = await daemon.run(stop)
     log.info("stopped", extra={"fields": {"status": status}})
     leave_if_stuck(await lanes.stuck_after(LAST_READS_SECONDS), status)
@@ -149,21 +253,13 @@ def leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
             yield error
 
 
-async def _kept_up(name: str, edge: Edge) -> None:
-    """An edge for ever: what it raises is logged, and it starts again after a while."""
-    pause = 1.0
-    while True:
-        try:
-            await edge()
-        except Exception:
-            log.exception("a part of the edge failed: it starts again", extra={"fields": {"part": name}})
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, EDGE_LIMIT_SECONDS)
-
-
 async def _never_returns(part: Coroutine[None, None, None]) -> None:
     await part
     raise RuntimeError("a part that runs for ever has returned")
+
+
+def _say_policy(rules: policy.Rules) -> None:
+    log.info("health policy", extra={"fields": {"policy": "; ".join(rules.lines())}})
 
 
 def _say_what_was_found(state: NodeState) -> None:

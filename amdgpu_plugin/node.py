@@ -142,13 +142,16 @@ class NodeState:
     def followed_by(self, **changes: Any) -> "NodeState":
         """The next state; the revision moves only if the kubelet would see a difference."""
         following = replace(self, **changes)
-        changed = _seen_by_kubelet(following.devices) != _seen_by_kubelet(self.devices)
+        changed = following.devices != self.devices and (
+            _seen_by_kubelet(following.devices) != _seen_by_kubelet(self.devices)
+        )
         return replace(following, revision=self.revision + changed)
 
 
 def _seen_by_kubelet(devices: tuple[ListedDevice, ...]) -> tuple[tuple[object, ...], ...]:
     return tuple(
-        (listed.id, listed.device.resource, listed.healthy, listed.gpu.numa_node) for listed in devices
+        (listed.id, listed.device.resource, listed.device.replicas, listed.healthy, listed.gpu.numa_node)
+        for listed in devices
     )
 
 

@@ -16,6 +16,7 @@ READ_LIMIT = 64 * 1024
 """Bytes. A sysfs attribute is a page (4 KiB); KFD and RAS tables stay far below this as well."""
 
 _PAGE = 4096
+_LONGEST_LINE = 64
 _ABSENT_ERRNOS = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
@@ -177,9 +178,10 @@ class DirectorySysfs:
 
 
 def _read_to_end(descriptor: int) -> Blob | Garbled:
-    # The kernel gives a text attribute in one read, and longer ones page by page.
+    # The kernel gives a text attribute in one read, and longer ones page by page. A table, such as RAS' bad
+    # pages, comes in whole lines: a little less than a page at a time.
     content = part = os.read(descriptor, _PAGE)
-    while len(part) == _PAGE and len(content) <= READ_LIMIT:
+    while len(part) > _PAGE - _LONGEST_LINE and len(content) <= READ_LIMIT:
         part = os.read(descriptor, _PAGE)
         content += part
     return Garbled(f"longer than {READ_LIMIT} bytes") if len(content) > READ_LIMIT else Blob(content)

@@ -145,10 +145,10 @@ def test_version_answers_whatever_the_environment_says(verbs: Verbs, monkeypatch
 def test_warnings_are_logged_in_the_format_asked_for(
     verbs: Verbs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["run", "--replicas", "2", "--log-format", "json"]) == 0
+    assert main(["run", "--simulate", "mi300x", "--sysfs-root", "/c", "--log-format", "json"]) == 0
     said = capsys.readouterr()
     assert said.out == ""
-    assert '"message": "--replicas: set, and without effect in this version"' in said.err
+    assert '"message": "--sysfs-root: /c is not read, a simulated node takes its place"' in said.err
     assert len(verbs.calls) == 1
 
 
@@ -318,7 +318,7 @@ def test_a_reader_that_left_is_no_reason_to_complain(sizes: list[str], unbuffere
 def test_python_m_is_the_same_program() -> None:
     command = [sys.executable, "-m", "amdgpu_plugin", "run", "--replicas", "0"]
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    said = "amdgpu-plugin: error: --replicas: must be between 1 and 1000, got 0\n"
+    said = "amdgpu-plugin: error: --replicas: must be between 1 and 256, got 0\n"
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", said)
 
 

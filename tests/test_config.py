@@ -20,6 +20,7 @@ from amdgpu_plugin.config import (
     ExtraMount,
     ListenAddress,
     Option,
+    SharedResource,
     config_path,
     default_config,
     load_config,
@@ -40,6 +41,7 @@ DEFAULTS = Config(
     resource_naming="single",
     replicas=1,
     sharing_rename=False,
+    sharing_resources=(),
     sharing_strict=False,
     sharing_spread="distinct",
     devices_include=(),
@@ -48,6 +50,7 @@ DEFAULTS = Config(
     devices_expect=None,
     retire_after_seconds=600,
     allocate_card_nodes=False,
+    allocate_visible_devices="none",
     allocate_extra_devices=(),
     allocate_mounts=(),
     allocate_env=(),
@@ -119,7 +122,15 @@ def test_every_option_of_the_file_reaches_its_field() -> None:
         pod_resources_dir: /pods
         state_dir: /state
         resource_naming: mixed
-        sharing: {replicas: 4, rename: true, strict: true, spread: packed}
+        sharing:
+          replicas: 4
+          rename: true
+          resources:
+            amd.com/gpu: {replicas: 1}
+            amd.com/cpx_nps4: {replicas: 2, rename: false}
+            amd.com/dpx: {}
+          strict: true
+          spread: packed
         devices:
           include: [0000:0A:00.0, 1002:74A1, AMD Instinct MI300X]
           exclude: [0001:27:00.0]
@@ -128,6 +139,7 @@ def test_every_option_of_the_file_reaches_its_field() -> None:
         retire_after: 0.5
         allocate:
           card_nodes: true
+          visible_devices: hip
           extra_devices:
             - {host_path: /dev/a}
             - {host_path: /dev/b, container_path: /dev/c, permissions: rwm}
@@ -163,6 +175,11 @@ def test_every_option_of_the_file_reaches_its_field() -> None:
         resource_naming="mixed",
         replicas=4,
         sharing_rename=True,
+        sharing_resources=(
+            SharedResource("amd.com/gpu", replicas=1),
+            SharedResource("amd.com/cpx_nps4", replicas=2, rename=False),
+            SharedResource("amd.com/dpx"),
+        ),
         sharing_strict=True,
         sharing_spread="packed",
         devices_include=("0000:0a:00.0", "1002:74a1", "AMD Instinct MI300X"),
@@ -171,6 +188,7 @@ def test_every_option_of_the_file_reaches_its_field() -> None:
         devices_expect=0,
         retire_after_seconds=0.5,
         allocate_card_nodes=True,
+        allocate_visible_devices="hip",
         allocate_extra_devices=(
             ExtraDevice("/dev/a", "/dev/a", "rw"),
             ExtraDevice("/dev/b", "/dev/c", "rwm"),
@@ -307,7 +325,7 @@ def test_who_asks_for_a_file(
         ("--health-read-deadline", "301", "must be between 1 and 300 seconds, got 301"),
         ("--health-recovery-hold", "-1", "must be between 0 and 86400 seconds, got -1"),
         ("--retire-after", "86401", "must be between 0 and 86400 seconds, got 86401"),
-        ("--replicas", "0", "must be between 1 and 1000, got 0"),
+        ("--replicas", "0", "must be between 1 and 256, got 0"),
         ("--replicas", "2.0", "must be a whole number, got 2.0"),
         ("--replicas", "9" * 5000, f"must be a whole number, got '{'9' * 56}..."),
         ("--resource-naming", "Mixed", "must be single or mixed, got 'Mixed' (did you mean mixed?)"),
@@ -352,6 +370,10 @@ def test_bad_value_is_refused_by_the_name_it_was_given_under(flag: str, value: s
         ("health: {interval: 010}", "health.interval: must be a number of seconds, got '010' (a plain number, no unit)"),
         ("sharing: {replicas: yes}", "sharing.replicas: must be a whole number, got true"),
         ("sharing: {strict: 1}", "sharing.strict: must be true or false, got 1"),
+        ("sharing: {resources: {amd.com/gpu.shared: {}}}", "sharing.resources.amd.com/gpu.shared: not a resource of this plugin (for example amd.com/gpu, without .shared)"),
+        ("sharing: {resources: {amd.com/gpu: {replicas: 257}}}", "sharing.resources.amd.com/gpu.replicas: must be between 1 and 256, got 257"),
+        ("sharing: {resources: {amd.com/gpu: {strict: true}}}", "sharing.resources.amd.com/gpu.strict: unknown key (it can be replicas, rename)"),
+        ("allocate: {visible_devices: both}", "allocate.visible_devices: must be none or rocr or hip, got 'both'"),
         ("sharing: {spread: wide}", "sharing.spread: must be distinct or packed, got 'wide'"),
         ("log_level: [info]", "log_level: must be debug or info or warning or error, got a list"),
         ("http: {address: 9400}", "http.address: must be ADDRESS:PORT, got 9400 (for example :9400, 127.0.0.1:9400 or [::1]:9400; empty is off)"),
@@ -376,6 +398,7 @@ def test_bad_value_is_refused_by_the_name_it_was_given_under(flag: str, value: s
         ("health: {conditions: {Hot: ignore}}", "health.conditions.Hot: must be a mapping, got 'ignore'"),
         ("health: {conditions: {Hot: {effect: fatal}}}", "health.conditions.Hot.effect: must be unhealthy or inform or ignore, got 'fatal'"),
         ("health: {conditions: {Hot: {threshold: 3}}}", "health.conditions.Hot.threshold: unknown key (it can be effect)"),
+        ("health: {conditions: {BadPageThreshold: {threshold: 3}}}", "health.conditions.BadPageThreshold.threshold: unknown key (it can be effect, limit)"),
         ("health: {conditions: {UncorrectableErrors: {threshold: 0}}}", "health.conditions.UncorrectableErrors.threshold: must be between 1 and 1000000, got 0"),
         ("log_level: info\nlog_level: debug", "line 2, column 1: the key log_level is there twice"),
         ("health:\n  interval: 3\n  'interval': 4", "line 3, column 3: the key interval is there twice"),
@@ -434,15 +457,15 @@ def test_unknown_variables_warn_and_service_links_do_not() -> None:
 
 def test_what_has_no_effect_yet_warns_where_it_is_set() -> None:
     loaded = load_config(
-        {"--replicas": "2", "--log-level": "debug"},
-        {"AMDGPU_PLUGIN_DEV_ROOT": "/s"},
-        "health: {interval: 3, mode: enforce}",
+        {"--http-address": ":1", "--log-level": "debug"},
+        {"AMDGPU_PLUGIN_HTTP_ADDRESS": ":2"},
+        "kubernetes: {events: false}\nhealth: {interval: 3}",
         yaml_name="node.yaml",
     )
     assert loaded.warnings == (
-        "AMDGPU_PLUGIN_DEV_ROOT: set, and without effect in this version",
-        "--replicas: set, and without effect in this version",
-        "node.yaml: health.mode: set, and without effect in this version",
+        "AMDGPU_PLUGIN_HTTP_ADDRESS: set, and without effect in this version",
+        "--http-address: set, and without effect in this version",
+        "node.yaml: kubernetes.events: set, and without effect in this version",
     )
 
 
@@ -455,15 +478,32 @@ def test_what_has_an_effect_in_this_version() -> None:
     assert [option.flag or option.key for option in OPTIONS if option.effective] == [
         "--config",
         "--sysfs-root",
+        "--dev-root",
         "--simulate",
         "--simulate-anyway",
         "--device-plugins-dir",
         "--pod-resources-dir",
         "--state-dir",
         "--resource-naming",
+        "--replicas",
+        "sharing.rename",
+        "sharing.resources",
+        "sharing.strict",
+        "sharing.spread",
+        "devices.include",
+        "devices.exclude",
+        "devices.integrated",
         "--retire-after",
+        "allocate.card_nodes",
+        "allocate.visible_devices",
+        "allocate.extra_devices",
+        "allocate.mounts",
+        "allocate.env",
+        "--health-mode",
         "--health-interval",
+        "--health-recovery-hold",
         "--health-read-deadline",
+        "health.conditions",
         "--log-level",
         "--log-format",
     ]

@@ -28,24 +28,32 @@ ROOMS: dict[str, frozenset[str]] = {
     "health": frozenset(),
     # a verdict is NodeState's word
     "health.policy": frozenset({"node"}),
-    # it lists devices anew from the earlier list, which is NodeState's
-    "health.presence": frozenset({"node"}),
     "health.listing": frozenset({"node"}),
     "health.uevents": frozenset(),
-    # it asks each GPU's lane whether the GPU is there
-    "health.monitor": frozenset({"health", "discovery", "telemetry", "node", "lanes"}),
+    # they ask each GPU's lane whether the GPU is there, and the node's what is on it
+    "health.monitor": frozenset({"health", "discovery", "telemetry", "node", "lanes", "instruments"}),
+    "health.survey": frozenset({"health", "discovery", "node", "lanes"}),
+    "health.watch": frozenset({"health", "telemetry", "lanes"}),
+    "health.settling": frozenset({"node"}),
+    "health.told": frozenset({"health", "discovery", "node"}),
     "node": frozenset(),
     "state": frozenset(),
     "allocation": frozenset(),
-    "kubelet": frozenset({"node", "allocation"}),
+    # a preference that takes long is weighed on a lane
+    "kubelet": frozenset({"node", "allocation", "instruments", "lanes"}),
     "kubelet.api": frozenset(),
-    "exposition": frozenset({"node"}),
-    "simulation": frozenset({"kubelet.api"}),
+    "exposition": frozenset({"node", "instruments"}),
+    "simulation": frozenset({"kubelet.api", "sysfs"}),
     "control": frozenset({"node", "state", "simulation"}),
     "doctor": frozenset({"node"}),
     "instruments": frozenset(),
     "config": frozenset(),
     "logs": frozenset(),
+    # what single rooms take of the Config
+    "settings": frozenset({"config", "discovery", "health", "allocation"}),
+    # wiring that would not fit on the daemon's two screens
+    "remembering": EVERYTHING,
+    "showing": EVERYTHING,
     "daemon": EVERYTHING,
     "commands": EVERYTHING,
     "cli": EVERYTHING,
@@ -68,6 +76,8 @@ VALUES: dict[str, frozenset[str] | None] = {
     "telemetry.readings": None,
     "telemetry.presence": frozenset({"Bound", "Gone", "NotSeen", "Presence", "Unbound"}),
     "health.events": None,
+    # bytes to properties, for the listeners
+    "health.datagram": None,
     "health.evidence": None,
     "health.conditions": None,
     # what the kubelet is told of a device: allocation chooses among them; the broadcast is not a value
@@ -92,6 +102,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "google": frozenset({"kubelet", "simulation"}),
     "grpc": frozenset({"kubelet", "simulation"}),
     "grpc_tools": frozenset({"kubelet.api"}),
+    "h11": frozenset({"exposition"}),
     "prometheus_client": frozenset({"exposition", "instruments"}),
     "pyudev": frozenset({"health.uevents"}),
     "yaml": frozenset({"config"}),
@@ -203,7 +214,7 @@ def test_value_modules_import_nothing_that_does_anything() -> None:
         if names is None
         for wanted in imports(ast.parse(files[f"{PACKAGE}.{name}"].read_text()), "", frozenset(files))
         if wanted.target.split(".")[0] not in sys.stdlib_module_names
-        and not may_import(name, Import(wanted.target.removeprefix(f"{PACKAGE}."), wanted.name, False))
+        and not may_import(room_of(name) or name, Import(wanted.target.removeprefix(f"{PACKAGE}."), wanted.name, False))
     ]
     assert found == []
 

@@ -1,20 +1,24 @@
-"""Which devices a request should get: what must be included, then the nearest by the link graph. Pure.
+"""Which devices a request should get: a request in, IDs or the reason for none out. Pure.
 
-Greedy for now: from each GPU as a start, the nearest device is added until there are enough; the start with
-the lowest total cost wins.
+Distinct devices before replicas, and those by how shared they are (`shares`); then the nearest to each other,
+then what leaves most GPUs and hives whole, then the lowest (`search`). What must be included is.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from amdgpu_plugin.discovery.inventory import Link
+from amdgpu_plugin.allocation.layout import Layout
+from amdgpu_plugin.allocation.search import Demand, search
+from amdgpu_plugin.allocation.shares import Shares, Spread, Supply, shares
+from amdgpu_plugin.allocation.values import Score
 from amdgpu_plugin.node import ListedDevice
 
-_KIND_COSTS = {"xgmi": 10, "pcie": 40}
-_OTHER_NUMA_COST = 10
-_NO_LINK_COST = 1000
-# A weight orders links of one kind; added raw, 13 within a package and 41 across would drown the rest.
-_WEIGHT_SHARE = 1 / 1000
+BUDGET = 5_000_000
+"""In elementary steps: about half a second. A node of 128 partitions takes a hundredth of it."""
+BRIEF_BUDGET = 30_000
+"""About 3 ms."""
+_STEPS_AN_ID = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,71 +28,184 @@ class NoPreference:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A set of IDs and what it is judged by: total distance, GPUs and hives it leaves whole."""
+
+    devices: tuple[str, ...]
+    cost: int
+    gpus_left_whole: int
+    hives_left_whole: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The best set. `exact` is False where a better one was not ruled out.
+
+    `runner_up` is the best of those that are worse by more than their IDs; None where none is, or none was
+    asked for.
+    """
+
+    best: Ranked
+    runner_up: Ranked | None
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the kubelet asks: `size` in all, out of `available`, which has all of `must_include`."""
+
+    available: Sequence[str]
+    must_include: Sequence[str]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Supplies:
+    """Free replicas of each device that has some, lowest first, and those that must be taken."""
+
+    devices: tuple[str, ...]
+    free: Mapping[str, Sequence[str]]
+    must: Mapping[str, Sequence[str]]
+
+
 def prefer(
-    devices: Sequence[ListedDevice],
-    links: Sequence[Link],
+    layout: Layout,
+    listed: Sequence[ListedDevice],
+    request: Request,
     *,
-    available: Sequence[str],
-    must_include: Sequence[str],
-    size: int,
-) -> tuple[str, ...] | NoPreference:
-    """`size` IDs out of `available`, with all of `must_include`, sorted; never raises."""
-    by_id = {listed.id: listed for listed in devices}
-    candidates = sorted(set(available) & by_id.keys())
-    start = sorted(set(must_include))
+    spread: Spread = "distinct",
+    runner_up: bool = False,
+) -> Choice | NoPreference:
+    """The best `request.size` IDs of the healthy devices `listed`, lowest first; never raises."""
+    choice = _choice(layout, listed, request, spread, budget=BUDGET, runner_up=runner_up)
+    return NoPreference("more devices than can be weighed") if choice is None else choice
+
+
+def prefer_at_once(
+    layout: Layout,
+    listed: Sequence[ListedDevice],
+    request: Request,
+    *,
+    spread: Spread = "distinct",
+    runner_up: bool = False,
+) -> Choice | NoPreference | None:
+    """What `prefer` answers; None where it would take longer than about 5 ms to know."""
+    ids = max(len(request.available), sum(each.device.replicas for each in listed))
+    if ids * _STEPS_AN_ID > BRIEF_BUDGET:
+        return None
+    choice = _choice(layout, listed, request, spread, budget=BRIEF_BUDGET, runner_up=runner_up)
+    return None if isinstance(choice, Choice) and not choice.exact else choice
+
+
+def _choice(
+    layout: Layout,
+    listed: Sequence[ListedDevice],
+    request: Request,
+    spread: Spread,
+    *,
+    budget: int,
+    runner_up: bool,
+) -> Choice | NoPreference | None:
+    supplies = _supplies(layout, listed, request)
+    if isinstance(supplies, NoPreference):
+        return supplies
+    depth = shares(_depths(listed, supplies), request.size, spread)
+    demand = _demand(layout, supplies, depth, request.size)
+    found = search(layout.graph, demand, budget=budget, runner_up=runner_up)
+    if found is None:
+        return None
+    other = found.runner_up
+    return Choice(
+        _ranked(layout, supplies, depth, found.best),
+        None if other is None else _ranked(layout, supplies, depth, other),
+        found.exact,
+    )
+
+
+def _supplies(layout: Layout, listed: Sequence[ListedDevice], request: Request) -> _Supplies | NoPreference:
+    available, must_include = set(request.available), set(request.must_include)
+    free: dict[str, list[str]] = {}
+    must: defaultdict[str, list[str]] = defaultdict(list)
+    for each in listed:
+        # What Allocate would refuse is preferred to nothing.
+        if each.healthy and each.id in layout.gpu_of:
+            found = [served for served in each.device.served_ids if served in available]
+            if found:
+                free[each.id] = found
+                must[each.id] = [served for served in found if served in must_include]
+    count = sum(map(len, free.values()))
+    reason = _impossible(request.size, count, must_include, set().union(*must.values()))
+    devices = tuple(sorted(free, key=layout.order.__getitem__))
+    return NoPreference(reason) if reason else _Supplies(devices, free, must)
+
+
+def _impossible(size: int, count: int, wanted: set[str], had: set[str]) -> str | None:
     if size <= 0:
-        return NoPreference(f"a size of {size}")
-    if size > len(candidates):
-        return NoPreference(f"{size} asked for, {len(candidates)} known and available")
-    if unknown := set(start) - set(candidates):
-        return NoPreference(f"must-include devices that are not available: {', '.join(sorted(unknown))}")
-    if len(start) > size:
-        return NoPreference(f"{len(start)} devices must be included in {size}")
-    cost = _costs(by_id, links)
-    starts = [start] if start else [[first] for first in _one_per_gpu(candidates, by_id)]
-    choices = (_grow(begin, candidates, size, cost) for begin in starts)
-    return min(choices)[1]
+        return f"a size of {size}"
+    if size > count:
+        return f"{size} asked for, {count} known, healthy and available"
+    if missing := wanted - had:
+        return f"must-include devices that are not available: {', '.join(sorted(missing))}"
+    if len(wanted) > size:
+        return f"{len(wanted)} devices must be included in {size}"
+    return None
 
 
-def _one_per_gpu(candidates: Sequence[str], by_id: Mapping[str, ListedDevice]) -> list[str]:
-    firsts: dict[str, str] = {}
-    for candidate in candidates:
-        firsts.setdefault(by_id[candidate].gpu.pci_address, candidate)
-    return list(firsts.values())
+def _depths(listed: Sequence[ListedDevice], supplies: _Supplies) -> list[Supply]:
+    replicas = {each.id: each.device.replicas for each in listed}
+    return [
+        Supply(
+            len(supplies.free[device]),
+            len(supplies.must[device]),
+            replicas[device] - len(supplies.free[device]),
+        )
+        for device in supplies.devices
+    ]
 
 
-def _grow(
-    start: Sequence[str], candidates: Sequence[str], size: int, cost: Callable[[str, str], float]
-) -> tuple[float, tuple[str, ...]]:
+def _demand(layout: Layout, supplies: _Supplies, depth: Shares, size: int) -> Demand:
+    least = [0] * len(layout.gpus)
+    spare = [0] * len(layout.gpus)
+    for index, device in enumerate(supplies.devices):
+        least[layout.gpu_of[device]] += depth.taken[index]
+        spare[layout.gpu_of[device]] += index in depth.open
+    unbroken = [
+        all(len(supplies.free.get(device.id, ())) == device.replicas for device in devices)
+        for devices in layout.devices
+    ]
+    hives = [False] * layout.graph.hive_count
+    for hive, devices in zip(layout.graph.hives, layout.devices, strict=True):
+        if hive is not None and devices:
+            hives[hive] = True
+    for hive, whole in zip(layout.graph.hives, unbroken, strict=True):
+        if hive is not None and not whole:
+            hives[hive] = False
+    return Demand(
+        size=size,
+        least=tuple(least),
+        most=tuple(map(sum, zip(least, spare, strict=True))),
+        whole_gpus=tuple(
+            whole and bool(devices) for whole, devices in zip(unbroken, layout.devices, strict=True)
+        ),
+        whole_hives=tuple(hives),
+    )
+
+
+def _ranked(layout: Layout, supplies: _Supplies, depth: Shares, score: Score) -> Ranked:
+    left = list(score.counts)
+    for index, device in enumerate(supplies.devices):
+        left[layout.gpu_of[device]] -= depth.taken[index]
     chosen: list[str] = []
-    total = 0.0
-    distance = dict.fromkeys(candidates, 0.0)
-    while len(chosen) < size:
-        if len(chosen) < len(start):
-            nearest = start[len(chosen)]
-        else:
-            nearest = min(distance, key=lambda candidate: (distance[candidate], candidate))
-        total += distance.pop(nearest)
-        chosen.append(nearest)
-        for candidate in distance:
-            distance[candidate] += cost(nearest, candidate)
-    return total, tuple(sorted(chosen))
+    for index, device in enumerate(supplies.devices):
+        gpu = layout.gpu_of[device]
+        one_more = index in depth.open and left[gpu] > 0
+        left[gpu] -= one_more
+        chosen += _replicas(supplies.free[device], supplies.must[device], depth.taken[index] + one_more)
+    return Ranked(tuple(chosen), score.cost, score.gpus_left_whole, score.hives_left_whole)
 
 
-def _costs(by_id: Mapping[str, ListedDevice], links: Sequence[Link]) -> Callable[[str, str], float]:
-    by_pair = {frozenset((link.a, link.b)): link for link in links}
-    gpus = {listed.gpu.pci_address: listed.gpu for listed in by_id.values()}
-    of_gpus: dict[tuple[str, str], float] = {}
-    for a, gpu_a in gpus.items():
-        for b, gpu_b in gpus.items():
-            link = by_pair.get(frozenset((a, b)))
-            numa = _OTHER_NUMA_COST if gpu_a.numa_node != gpu_b.numa_node else 0
-            of_gpus[a, b] = 0 if a == b else numa + _link_cost(link)
-    address = {device_id: listed.gpu.pci_address for device_id, listed in by_id.items()}
-    return lambda a, b: of_gpus[address[a], address[b]]
-
-
-def _link_cost(link: Link | None) -> float:
-    if link is None:
-        return _NO_LINK_COST
-    return _KIND_COSTS.get(link.kind, 0) + (link.weight or 0) * _WEIGHT_SHARE
+def _replicas(free: Sequence[str], must: Sequence[str], count: int) -> list[str]:
+    others = [served for served in free if served not in must]
+    chosen = {*must, *others[: count - len(must)]}
+    return [served for served in free if served in chosen]

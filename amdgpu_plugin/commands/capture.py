@@ -133,7 +133,12 @@ def _walk_node_wide(walk: _Walk) -> tuple[str, ...]:
     """Links and node-wide files; the folders of the devices that own a minor or are bound to amdgpu."""
     walk.link("class/kfd/kfd")
     walk.link("module/amdgpu/drivers/pci:amdgpu")
-    for file in ("class/drm/version", "module/amdgpu/version", "module/amdgpu/srcversion"):
+    for file in (
+        "class/drm/version",
+        "module/amdgpu/version",
+        "module/amdgpu/srcversion",
+        "module/amdgpu/parameters/bad_page_threshold",
+    ):
         walk.file(file)
     links = [
         f"{drm.CLASS}/{name}" for name in walk.folder(drm.CLASS) if re.fullmatch(r"(card|renderD)\d+", name)

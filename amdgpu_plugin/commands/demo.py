@@ -15,24 +15,27 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from itertools import zip_longest
 
 from amdgpu_plugin import daemon
+from amdgpu_plugin.allocation.explanation import explain
+from amdgpu_plugin.allocation.layout import layout_of
+from amdgpu_plugin.allocation.preference import Choice, Request, prefer
 from amdgpu_plugin.commands.discover import as_table
-from amdgpu_plugin.commands.inputs import product_names, scratch_parent
+from amdgpu_plugin.commands.inputs import NodeInput, product_names, scratch_parent, simulated_node
 from amdgpu_plugin.config import Config, ConfigError
-from amdgpu_plugin.discovery.inventory import Inventory
+from amdgpu_plugin.health.uevents import SocketUevents
 from amdgpu_plugin.kubelet.sockets import path_is_too_long
 from amdgpu_plugin.lanes import Lanes
 from amdgpu_plugin.logs import PACKAGE
-from amdgpu_plugin.node import ListedDevice
+from amdgpu_plugin.node import ListedDevice, NodeState
 from amdgpu_plugin.simulation.kubelet import Allocation, SimulatedKubelet
 from amdgpu_plugin.simulation.node import SimulatedNode
 from amdgpu_plugin.simulation.shapes import Shape, ShapeError, parse_shape
-from amdgpu_plugin.sysfs import DirectorySysfs
 
 _TERMINAL_PACE_SECONDS = 1.2
 _HEALTH_INTERVAL_SECONDS = 1.0
+_HOLD_SECONDS = 1.0
 _POD_SIZE = 2
 
 
@@ -114,7 +117,13 @@ async def _play(config: Config, shape: Shape, story: _Story, folder: str) -> int
 
 async def _tell(config: Config, shape: Shape, story: _Story, folder: str) -> None:
     await story.step(f"A node with {shape.count} GPU{'s' * (shape.count > 1)} of shape {shape.name}")
-    node = SimulatedNode.create(folder, shape)
+    with simulated_node(folder, shape) as source:
+        await _tell_of(config, source, story, folder)
+
+
+async def _tell_of(config: Config, source: NodeInput, story: _Story, folder: str) -> None:
+    node = source.simulated
+    assert node is not None
     story.say(f"simulated, in the kernel's own layout: {node.root}")
     plugins = os.path.join(folder, "device-plugins")
     pod_resources = os.path.join(folder, "pod-resources")
@@ -126,10 +135,11 @@ async def _tell(config: Config, shape: Shape, story: _Story, folder: str) -> Non
             pod_resources_dir=pod_resources,
             state_dir=os.path.join(folder, "state"),
             health_interval_seconds=_HEALTH_INTERVAL_SECONDS,
+            health_recovery_hold_seconds=_HOLD_SECONDS,
         )
         await story.step("The daemon starts")
         began = time.monotonic()
-        async with _running(own, node) as running:
+        async with _running(own, source) as running:
             stage = _Stage(story, node, kubelet, running)
             await _show_registration(stage, began)
             pod = await _show_allocation(stage)
@@ -143,10 +153,16 @@ async def _tell(config: Config, shape: Shape, story: _Story, folder: str) -> Non
 
 
 @contextlib.asynccontextmanager
-async def _running(config: Config, node: SimulatedNode) -> AsyncIterator[daemon.Daemon]:
+async def _running(config: Config, source: NodeInput) -> AsyncIterator[daemon.Daemon]:
     """The daemon while the block runs; a fault of the daemon ends the block."""
+    assert source.uevents is not None
     built = await daemon.build(
-        config, sysfs=DirectorySysfs(node.root), lanes=Lanes(), names=product_names(), simulated=node
+        config,
+        sysfs=source.sysfs,
+        lanes=Lanes(),
+        names=product_names(),
+        simulated=source.simulated,
+        listener=SocketUevents(source.uevents),
     )
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
@@ -190,26 +206,21 @@ async def _show_allocation(stage: _Stage) -> Allocation:
     await stage.story.step(f"A pod asks for {size} × {resource}")
     pod = await stage.kubelet.allocate(resource, size, pod="train")
     stage.story.say(f"given  {', '.join(pod.device_ids)}")
-    stage.story.say(f"why    {_why(pod.device_ids, state.inventory)}")
+    for head, reason in zip_longest(["why"], _why(pod, state)):
+        stage.story.say(f"{head or '':7}{reason}")
     stage.story.say(f"nodes  {', '.join(spec.container_path for spec in pod.response.devices)}")
     for name, value in sorted(pod.response.envs.items()):
         stage.story.say(f"env    {name}={value}")
     return pod
 
 
-def _why(device_ids: Sequence[str], inventory: Inventory) -> str:
-    gpus = {device.id: gpu for gpu in inventory.gpus for device in gpu.devices}
-    addresses = sorted({gpus[device_id].pci_address for device_id in device_ids})
-    if len(addresses) == 1:
-        return "one GPU" if len(device_ids) == 1 else f"partitions of one GPU, {addresses[0]}"
-    kinds = {(link.a, link.b): link for link in inventory.links}
-    links = [kinds.get(pair) for pair in combinations(addresses, 2)]
-    told = sorted(
-        {"no known link" if link is None else f"{link.kind} weight {link.weight}" for link in links}
-    )
-    numa = {gpus[device_id].numa_node for device_id in device_ids}
-    nodes = ", ".join("unknown" if node is None else str(node) for node in sorted(numa, key=str))
-    return f"nearest to each other: {', '.join(told)}; NUMA node {nodes}"
+def _why(pod: Allocation, state: NodeState) -> tuple[str, ...]:
+    """What was weighed when all devices were free, as they were."""
+    layout, listed = layout_of(state.inventory), state.devices_of(pod.resource)
+    served = tuple(each for one in listed for each in one.device.served_ids)
+    request = Request(served, (), len(pod.device_ids))
+    choice = prefer(layout, listed, request, runner_up=True)
+    return explain(layout, request, choice) if isinstance(choice, Choice) else (choice.reason,)
 
 
 async def _show_failure(stage: _Stage, pod: Allocation) -> None:

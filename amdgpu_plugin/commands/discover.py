@@ -21,9 +21,16 @@ def run(config: Config, args: argparse.Namespace) -> int:
 
 
 def as_json(inventory: Inventory) -> str:
-    """The contract of `discover -o json`: the Inventory's own fields; what is not known is null."""
+    """The contract of `discover -o json`: the Inventory's own fields; what is not known is null.
+
+    What the configuration makes of a GPU shows in its devices' resources and in `skipped`.
+    """
     facts = asdict(inventory)
     del facts["xcp_devices"]
+    for gpu in facts["gpus"]:
+        del gpu["integrated"], gpu["left_out"], gpu["bridges"]
+        for device in gpu["devices"]:
+            del device["replicas"]
     return json.dumps(facts, indent=2)
 
 
@@ -57,7 +64,7 @@ def _rows(gpu: Gpu) -> Iterator[tuple[str, ...]]:
             _shown(value)
             for value in (
                 device.id if device else gpu.pci_address,
-                device.resource if device else "not served",
+                _served_as(device) if device else "not served",
                 gpu.product or gpu.pci_id,
                 mode,
                 vram,
@@ -65,6 +72,10 @@ def _rows(gpu: Gpu) -> Iterator[tuple[str, ...]]:
                 *_nodes(device),
             )
         )
+
+
+def _served_as(device: ComputeDevice) -> str:
+    return device.resource if device.replicas == 1 else f"{device.resource} × {device.replicas}"
 
 
 def _nodes(device: ComputeDevice | None) -> tuple[str | int | None, ...]:

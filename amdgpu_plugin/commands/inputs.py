@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from amdgpu_plugin.capture_file import CaptureError, load_capture
 from amdgpu_plugin.config import Config, ConfigError
 from amdgpu_plugin.product_names import ProductNames
 from amdgpu_plugin.simulation.node import SimulatedNode
-from amdgpu_plugin.simulation.shapes import ShapeError, parse_shape
+from amdgpu_plugin.simulation.shapes import Shape, ShapeError, parse_shape
+from amdgpu_plugin.simulation.uevent_socket import uevent_pair
 from amdgpu_plugin.sysfs import DirectorySysfs, Sysfs
 
 AMDGPU_IDS = "/usr/share/libdrm/amdgpu.ids"
@@ -21,25 +23,41 @@ _ROOT_HINT = "a directory laid out like /sys, or a file made by `amdgpu-plugin c
 
 @dataclass(frozen=True, slots=True)
 class NodeInput:
-    """A sysfs to read, and the simulated node behind it, if it is one."""
+    """A sysfs to read; of a simulated one also the node behind it, and the end where its uevents come."""
 
     sysfs: Sysfs
-    simulated: SimulatedNode | None
+    simulated: SimulatedNode | None = None
+    uevents: socket.socket | None = None
 
 
 @contextlib.contextmanager
 def node_input(config: Config) -> Iterator[NodeInput]:
     """ConfigError where the root is missing, the capture cannot be used, or the shape is unknown."""
     if config.simulate is None:
-        yield NodeInput(open_sysfs(config.sysfs_root), None)
+        yield NodeInput(open_sysfs(config.sysfs_root))
         return
     try:
         shape = parse_shape(config.simulate)
     except ShapeError as error:
         raise ConfigError(str(error), where="--simulate") from error
-    with tempfile.TemporaryDirectory(prefix="amdgpu-plugin-", dir=scratch_parent()) as directory:
-        node = SimulatedNode.create(directory, shape)
-        yield NodeInput(DirectorySysfs(node.root), node)
+    with (
+        tempfile.TemporaryDirectory(prefix="amdgpu-plugin-", dir=scratch_parent()) as directory,
+        simulated_node(directory, shape) as simulated,
+    ):
+        yield simulated
+
+
+@contextlib.contextmanager
+def simulated_node(directory: str, shape: Shape) -> Iterator[NodeInput]:
+    """A simulated node in a directory of its own; at the end, whoever hangs in a read of it is released."""
+    send, uevents = uevent_pair()
+    node = SimulatedNode.create(directory, shape, on_uevent=send)
+    try:
+        yield NodeInput(node.sysfs, node, uevents)
+    finally:
+        node.close()
+        send.close()
+        uevents.close()
 
 
 def scratch_parent() -> str | None:

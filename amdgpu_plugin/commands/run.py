@@ -2,11 +2,14 @@
 
 import argparse
 import asyncio
+import socket
 
-from amdgpu_plugin import daemon
-from amdgpu_plugin.commands.inputs import node_input, product_names
+from amdgpu_plugin import daemon, logs
+from amdgpu_plugin.commands.inputs import NodeInput, node_input, product_names
 from amdgpu_plugin.config import Config, ConfigError
 from amdgpu_plugin.discovery.pci import bound_addresses
+from amdgpu_plugin.exposition.listening import CannotListenError, bind
+from amdgpu_plugin.health.uevents import Listener, NetlinkUevents, SocketUevents
 from amdgpu_plugin.kubelet.sockets import PATH_LIMIT, path_is_too_long
 from amdgpu_plugin.sysfs import DirectorySysfs
 
@@ -20,15 +23,35 @@ def run(config: Config, args: argparse.Namespace) -> int:  # noqa: ARG001 - ever
             hint="a shorter path",
         )
     _refuse_to_hide_real_gpus(config)
-    with node_input(config) as source:
+    sockets = _listening(config)
+    with logs.unhurried(), node_input(config) as source:
         return asyncio.run(
             daemon.run(
                 config,
                 sysfs=source.sysfs,
                 names=product_names(),
                 simulated=source.simulated,
+                listener=_listener(source),
+                sockets=sockets,
             )
         )
+
+
+def _listening(config: Config) -> list[socket.socket]:
+    """The sockets for HTTP, before anything else starts."""
+    if config.http_address is None:
+        return []
+    try:
+        return bind(config.http_address.host, config.http_address.port)
+    except CannotListenError as error:
+        raise ConfigError(str(error), where="--http-address") from error
+
+
+def _listener(source: NodeInput) -> Listener | None:
+    """A capture file does not change; what the kernel says is not about a simulated node."""
+    if source.uevents is not None:
+        return SocketUevents(source.uevents)
+    return NetlinkUevents() if isinstance(source.sysfs, DirectorySysfs) else None
 
 
 def _refuse_to_hide_real_gpus(config: Config) -> None:

@@ -8,14 +8,15 @@ from amdgpu_plugin.config.load import config_path, default_config, load_config
 from amdgpu_plugin.config.options import GROUPS, NO_EFFECT, OPTIONS, Option
 from amdgpu_plugin.config.values import (
     CONDITIONS,
-    ConditionSetting,
     Config,
     ConfigError,
     ExtraDevice,
     ExtraMount,
     ListenAddress,
     Loaded,
+    SharedResource,
 )
+from amdgpu_plugin.health.conditions import ConditionSetting
 
 __all__ = [
     "CONDITIONS",
@@ -30,6 +31,7 @@ __all__ = [
     "ListenAddress",
     "Loaded",
     "Option",
+    "SharedResource",
     "config_path",
     "default_config",
     "load_config",

@@ -15,15 +15,13 @@ from amdgpu_plugin.config.kinds import (
     whole,
     word,
 )
-from amdgpu_plugin.config.values import CONDITIONS, ConditionSetting, ExtraDevice, ExtraMount
+from amdgpu_plugin.config.values import CONDITIONS, ExtraDevice, ExtraMount, SharedResource
+from amdgpu_plugin.health.conditions import FACTS, TABLE, ConditionSetting, Number
 
-FACTS = ("Retired", "HeldElsewhere")
-"""Named like conditions, and no setting changes them."""
-
-NUMBERS: Mapping[str, str] = MappingProxyType(
-    {"UncorrectableErrors": "threshold", "BadPageThreshold": "limit"}
+NUMBERS: Mapping[str, Number] = MappingProxyType(
+    {kind.name: kind.number for kind in TABLE if kind.number is not None}
 )
-"""The conditions that have a number, and what it is called."""
+"""The conditions that have a number."""
 
 OUR_VARIABLES = (
     "AMDGPU_DEVICES",
@@ -34,11 +32,16 @@ OUR_VARIABLES = (
 )
 """What Allocate itself tells a container."""
 
+RESOURCE = r"amd\.com/(gpu|[a-z]px(_nps[0-9]{1,2})?)"
+"""Names of resources, without `.shared`."""
+MOST_REPLICAS = 256
+"""256 devices by 256 replicas make 2.7 MB, and the kubelet takes lists up to 4 MiB."""
+
 _PCI = re.compile(r"[0-9A-Fa-f]{4}:([0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]|[0-9A-Fa-f]{4})")
 _PCI_WITHOUT_DOMAIN = re.compile(r"[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _EFFECT = word("unhealthy", "inform", "ignore")
-_COUNT = whole(1, 1_000_000)
+REPLICAS = whole(1, MOST_REPLICAS)
 
 
 def _check_included(value: object) -> tuple[str, ...]:
@@ -59,6 +62,19 @@ def _check_selector(value: object) -> str:
     if _PCI_WITHOUT_DOMAIN.fullmatch(value):
         raise WrongValueError(f"a PCI address has its domain in front, got {shown(value)}", f"0000:{value}")
     return value.lower() if _PCI.fullmatch(value) else value.strip()
+
+
+def _check_shared(value: object) -> tuple[SharedResource, ...]:
+    return tuple(_check_resource(name, terms) for name, terms in checked_mapping(value).items())
+
+
+def _check_resource(name: str, value: object) -> SharedResource:
+    with _At(f".{name}"):
+        if not re.fullmatch(RESOURCE, name):
+            raise WrongValueError("not a resource of this plugin", "for example amd.com/gpu, without .shared")
+        entry = _entry(value, "replicas", "rename")
+        checks = {"replicas": REPLICAS.check, "rename": check_switch}
+        return SharedResource(name, **{key: _part(entry, key, checks[key]) for key in entry})
 
 
 def _check_devices(value: object) -> tuple[ExtraDevice, ...]:
@@ -127,9 +143,10 @@ def _check_condition(name: str, value: object) -> ConditionSetting:
             raise WrongValueError("is a fact about an ID, which no setting changes")
         if name not in CONDITIONS:
             raise WrongValueError("no such condition", closest(name, tuple(CONDITIONS)))
-        keys = ("effect", NUMBERS[name]) if name in NUMBERS else ("effect",)
-        entry = _entry(value, *keys)
-        checks = {"effect": _EFFECT.check, "threshold": _COUNT.check, "limit": _COUNT.check}
+        checks: dict[str, Callable[[object], Any]] = {"effect": _EFFECT.check}
+        if number := NUMBERS.get(name):
+            checks[number.key] = whole(number.low, number.high).check
+        entry = _entry(value, *checks)
         return ConditionSetting(name, **{key: _part(entry, key, checks[key]) for key in entry})
 
 
@@ -190,6 +207,7 @@ _SELECTORS = "PCI addresses, PCI ids, product names"
 
 INCLUDED = Kind(f"all, or a list of {_SELECTORS}", "", _check_included)
 EXCLUDED = Kind(f"list of {_SELECTORS}", "", _check_excluded)
+SHARED_RESOURCES = Kind("mapping, see below", "", _check_shared)
 DEVICES = Kind("list, see below", "", _check_devices)
 MOUNTS = Kind("list, see below", "", _check_mounts)
 ENV = Kind("mapping of names to text", "", _check_env)

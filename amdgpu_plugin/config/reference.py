@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from amdgpu_plugin.config.nested import FACTS, NUMBERS, OUR_VARIABLES
+from amdgpu_plugin.config.nested import MOST_REPLICAS, NUMBERS, OUR_VARIABLES
 from amdgpu_plugin.config.options import GROUPS, NO_EFFECT, Option
 from amdgpu_plugin.config.values import CONDITIONS
+from amdgpu_plugin.health.conditions import FACTS, Number
 
 EXAMPLE = """\
 resource_naming: mixed
@@ -16,7 +17,11 @@ health:
     Overheated: {effect: inform}
     UncorrectableErrors: {threshold: 3}
     BadPageThreshold: {limit: 64}
-sharing: {replicas: 2, spread: packed}
+sharing:
+  replicas: 1
+  spread: packed
+  resources:
+    amd.com/gpu: {replicas: 4, rename: true}
 devices:
   exclude: [0000:05:00.0, 1002:744c, AMD Radeon Pro W7900]
   expect: 8
@@ -60,7 +65,7 @@ _NESTED = f"""\
 ## Keys with parts
 
 `devices.include` and `devices.exclude` hold PCI addresses (`0000:05:00.0`), PCI ids (`1002:74a1`) and product
-names (`AMD Instinct MI300X`).
+names (`AMD Instinct MI300X`), in any case of letters. What is left out shows in `discover`.
 
 | in each of | key | default | meaning |
 | --- | --- | --- | --- |
@@ -70,12 +75,18 @@ names (`AMD Instinct MI300X`).
 | `allocate.mounts` | `host_path` | needed | absolute path on the node |
 | | `container_path` | `host_path` | absolute path in the container |
 | | `read_only` | `true` | |
+| `sharing.resources` | `replicas` | `sharing.replicas` | 1 to {MOST_REPLICAS} |
+| | `rename` | `sharing.rename` | |
+
+`sharing.resources` has a mapping for each resource that is shared otherwise than the rest, by its name
+without `.shared` (`amd.com/gpu`).
 
 `allocate.env` cannot set what the plugin itself tells a container:
 {", ".join(f"`{name}`" for name in OUR_VARIABLES)}.
 
 `health.conditions` has a mapping for each condition whose defaults do not suit. `effect` is `unhealthy` (the
-kubelet is told), `inform` (logged and exported) or `ignore`; some have a number as well.
+kubelet is told), `inform` (logged and exported) or `ignore`; some have a number as well. What each means and
+what to do about it is in [health.md](health.md).
 {" and ".join(f"`{name}`" for name in FACTS)} are facts about IDs and cannot be set.
 
 | condition | default `effect` | number |
@@ -117,5 +128,11 @@ def _cell(text: str) -> str:
 
 def _condition_rows() -> Iterator[str]:
     for name, effect in CONDITIONS.items():
-        number = f"`{NUMBERS[name]}`, 1 to 1000000" if name in NUMBERS else ""
-        yield f"| `{name}` | `{effect}` | {number} |\n"
+        yield f"| `{name}` | `{effect}` | {_number(NUMBERS.get(name))} |\n"
+
+
+def _number(number: Number | None) -> str:
+    if number is None:
+        return ""
+    default = "unset" if number.default is None else f"`{number.default}`"
+    return f"`{number.key}`: {number.unit}, {number.low} to {number.high}; {default} by default"

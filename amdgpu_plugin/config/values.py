@@ -5,28 +5,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-Effect = Literal["unhealthy", "inform", "ignore"]
+from amdgpu_plugin.health.conditions import TABLE, ConditionSetting, Effect
 
 CONDITIONS: Mapping[str, Effect] = MappingProxyType(
-    {
-        "DriverUnbound": "unhealthy",
-        "DeviceLost": "unhealthy",
-        "Wedged": "unhealthy",
-        "BusError": "unhealthy",
-        "UncorrectableErrors": "unhealthy",
-        "BadPageThreshold": "unhealthy",
-        "Overheated": "unhealthy",
-        "Unresponsive": "unhealthy",
-        "RenderNodeMissing": "unhealthy",
-        "CorrectableErrors": "inform",
-        "LinkDegraded": "inform",
-        "Throttled": "inform",
-        "Hot": "inform",
-        "Busy": "inform",
-        "PendingPages": "inform",
-        "LeftoverMemory": "inform",
-        "PluginStarved": "inform",
-    }
+    {kind.name: kind.effect for kind in TABLE if kind.effect is not None}
 )
 """The conditions that can be configured, each with its default effect."""
 
@@ -59,13 +41,12 @@ class ListenAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class ConditionSetting:
-    """What the operator says of one condition. None: as the condition has it by default."""
+class SharedResource:
+    """What the operator says of sharing one resource. None: as for all others."""
 
     name: str
-    effect: Effect | None = None
-    threshold: int | None = None
-    limit: int | None = None
+    replicas: int | None = None
+    rename: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +86,7 @@ class Config:
     resource_naming: Literal["single", "mixed"]
     replicas: int
     sharing_rename: bool
+    sharing_resources: tuple[SharedResource, ...]
     sharing_strict: bool
     sharing_spread: Literal["distinct", "packed"]
     devices_include: tuple[str, ...]
@@ -113,6 +95,7 @@ class Config:
     devices_expect: int | None
     retire_after_seconds: float
     allocate_card_nodes: bool
+    allocate_visible_devices: Literal["none", "rocr", "hip"]
     allocate_extra_devices: tuple[ExtraDevice, ...]
     allocate_mounts: tuple[ExtraMount, ...]
     allocate_env: tuple[tuple[str, str], ...]

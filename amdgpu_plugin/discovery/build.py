@@ -79,6 +79,8 @@ def build(scan: Scan, names: ProductNames) -> Inventory:
                 xgmi_hive=_first(str(node.hive_id) for node in nodes if node.hive_id)
                 or scan.hives.get(pci.address),
                 devices=devices,
+                integrated=pci.integrated,
+                bridges="/".join(filter(is_address, pci.path.split("/")[:-1])) or None,
             )
         )
     for node in scan.kfd.nodes:

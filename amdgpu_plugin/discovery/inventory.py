@@ -8,6 +8,10 @@ from typing import Literal
 KfdAccess = Literal["readable", "denied", "absent"]
 LinkKind = Literal["xgmi", "pcie", "internal"]
 
+SHARED = ".shared"
+"""At the end of a shared resource's name, where the operator wants it told apart."""
+_REPLICA = "::"
+
 
 @dataclass(frozen=True, slots=True)
 class Driver:
@@ -23,7 +27,8 @@ class ComputeDevice:
     """What can be given to a container: a whole GPU, or one compute partition of it.
 
     `id` is `0000:05:00.0`, or `0000:05:00.0-cpx3` for partition 3 in CPX mode. `render_node` and
-    `card_node` are names below /dev/dri. `kfd_node` is the node's number in KFD's topology.
+    `card_node` are names below /dev/dri. `kfd_node` is the node's number in KFD's topology. `replicas` is
+    how many containers may share it.
     """
 
     id: str
@@ -32,11 +37,33 @@ class ComputeDevice:
     render_node: str
     card_node: str | None
     kfd_node: int | None
+    replicas: int = 1
+
+    @property
+    def served_ids(self) -> tuple[str, ...]:
+        """The IDs the kubelet counts it by: its own, or `<id>::0` to `<id>::3` for four replicas."""
+        if self.replicas == 1:
+            return (self.id,)
+        return tuple(f"{self.id}{_REPLICA}{number}" for number in range(self.replicas))
+
+
+def device_of(served_id: str) -> str:
+    """The ID of the device that an ID of the kubelet's stands for: itself, or without its replica."""
+    return served_id.partition(_REPLICA)[0]
+
+
+def is_replica(served_id: str) -> bool:
+    """True for `<id>::2`: who holds it may share the device."""
+    return _REPLICA in served_id
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU bound to amdgpu, by its PCI function."""
+    """One GPU bound to amdgpu, by its PCI function.
+
+    `integrated` is True for an APU. `left_out` is why the configuration offers none of its devices. `bridges`
+    are the addresses of the PCI bridges above it, root port first, joined by slashes.
+    """
 
     pci_address: str
     product: str | None
@@ -48,6 +75,9 @@ class Gpu:
     memory_partition: str | None
     xgmi_hive: str | None
     devices: tuple[ComputeDevice, ...]
+    integrated: bool | None = None
+    left_out: str | None = None
+    bridges: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import posixpath
 import re
 from dataclasses import dataclass
 
+from amdgpu_plugin.discovery.integrated import read_integrated
 from amdgpu_plugin.discovery.inventory import Skipped
 from amdgpu_plugin.sysfs import Absent, Garbled, Names, Path, Refused, Sysfs, Text
 
@@ -28,6 +29,7 @@ class PciGpu:
 
     `path` is its folder below the root. `compute_partition` is None where the GPU has no such file; a
     Refused or Garbled where the file would not say. `available_partitions` are the modes it may take.
+    `integrated` is True for an APU.
     """
 
     address: str
@@ -43,6 +45,7 @@ class PciGpu:
     available_partitions: tuple[str, ...]
     memory_partition: str | None
     skipped: tuple[Skipped, ...]
+    integrated: bool | None = None
 
     @property
     def pci_id(self) -> str | None:
@@ -60,8 +63,11 @@ def is_address(name: str) -> bool:
     return _ADDRESS.fullmatch(name) is not None
 
 
-def read_gpu(sysfs: Sysfs, path: str, address: str) -> PciGpu | Skipped:
-    """The function at `path`, or why it is none of ours. Blocks: for a lane."""
+def read_gpu(sysfs: Sysfs, path: str, address: str, *, integrated: bool | None = None) -> PciGpu | Skipped:
+    """The function at `path`, or why it is none of ours. Blocks: for a lane.
+
+    `integrated` is what an earlier look told of it; only where nothing did is it looked at.
+    """
     driver = driver_of(sysfs, path)
     if driver != "amdgpu":
         return _not_ours(sysfs, path, driver)
@@ -80,6 +86,7 @@ def read_gpu(sysfs: Sysfs, path: str, address: str) -> PciGpu | Skipped:
         available_partitions=folder.words("available_compute_partition"),
         memory_partition=folder.memory_partition(),
         skipped=tuple(folder.skipped),
+        integrated=read_integrated(sysfs, path) if integrated is None else integrated,
     )
 
 

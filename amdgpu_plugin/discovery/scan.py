@@ -14,7 +14,8 @@ from amdgpu_plugin.discovery.build import Scan, build
 from amdgpu_plugin.discovery.inventory import Inventory, Skipped
 from amdgpu_plugin.discovery.kfd import KfdTopology
 from amdgpu_plugin.discovery.kfd_reader import KfdReader
-from amdgpu_plugin.discovery.naming import Naming, name_resources
+from amdgpu_plugin.discovery.naming import UNSHARED, Naming, Sharing, name_resources
+from amdgpu_plugin.discovery.offering import USUAL, Offering, has_discrete, offered
 from amdgpu_plugin.lanes import Hung, Lanes, Turns
 from amdgpu_plugin.product_names import ProductNames
 from amdgpu_plugin.sysfs import Sysfs
@@ -32,20 +33,34 @@ def gpu_lane(address: str) -> str:
 
 
 async def discover(
-    sysfs: Sysfs, lanes: Lanes, *, names: ProductNames, naming: Naming = "single", deadline: float = 20.0
+    sysfs: Sysfs,
+    lanes: Lanes,
+    *,
+    names: ProductNames,
+    naming: Naming = "single",
+    sharing: Sharing = UNSHARED,
+    offering: Offering = USUAL,
+    deadline: float = 20.0,
 ) -> Inventory:
     """The node's inventory by one scan of `deadline` seconds at most."""
-    return name_resources(await Scanner(sysfs, lanes, names).scan(deadline=deadline), naming)
+    inventory = await Scanner(sysfs, lanes, names, offering).scan(deadline=deadline)
+    return name_resources(inventory, naming, sharing=sharing)
 
 
 class Scanner:
-    """Scans one sysfs again and again, over the same lanes."""
+    """Scans one sysfs again and again, over the same lanes.
 
-    def __init__(self, sysfs: Sysfs, lanes: Lanes, names: ProductNames) -> None:
+    It remembers which GPUs are APUs, since one that sleeps does not tell, and that there were discrete ones.
+    """
+
+    def __init__(self, sysfs: Sysfs, lanes: Lanes, names: ProductNames, offering: Offering = USUAL) -> None:
         """Nothing is read before `scan`."""
         self._sysfs = sysfs
         self._lanes = lanes
         self._names = names
+        self.offering = offering
+        self._integrated: dict[str, bool] = {}
+        self._discrete_seen = False
         self._kfd = KfdReader(sysfs, lanes)
 
     async def scan(self, *, deadline: float) -> Inventory:
@@ -58,7 +73,10 @@ class Scanner:
             nothing = KfdTopology("absent", ())
             silent = (Skipped(drm.CLASS, str(first)),)
             return build(Scan(None, (), drm.DrmMinors((), ()), nothing, {}, silent), self._names)
-        return build(await self._read_all(*first, deadline), self._names)
+        found = build(await self._read_all(*first, deadline), self._names)
+        inventory = offered(found, self.offering, beside_discrete=self._discrete_seen)
+        self._discrete_seen = self._discrete_seen or has_discrete(inventory)
+        return inventory
 
     async def _read_all(
         self, minors: drm.DrmMinors, paths: dict[str, str], hive_folders: dict[str, str], deadline: float
@@ -79,6 +97,7 @@ class Scanner:
             *((_NO_GPU,) if none else ()),
         )
         gpus = tuple(answer for answer in answers if isinstance(answer, pci.PciGpu))
+        self._integrated = {gpu.address: gpu.integrated for gpu in gpus if gpu.integrated is not None}
         return Scan(version, gpus, minors, topology, by_address, skipped, _foreign(paths, answers))
 
     def _read_node_wide(self) -> tuple[drm.DrmMinors, dict[str, str], dict[str, str]]:
@@ -98,7 +117,8 @@ class Scanner:
     async def _read_gpu(
         self, address: str, path: str, turns: Turns, deadline: float
     ) -> pci.PciGpu | Skipped | Hung:
-        job = turns.of(partial(pci.read_gpu, self._sysfs, path, address))
+        known = self._integrated.get(address)
+        job = turns.of(partial(pci.read_gpu, self._sysfs, path, address, integrated=known))
         return await self._lanes[gpu_lane(address)].ask(job, deadline=deadline)
 
     async def _read_hives(

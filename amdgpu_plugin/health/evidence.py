@@ -1,4 +1,4 @@
-"""What a GPU is judged by: one value for each thing that was learnt of it. Built by the monitor, judged by policy."""
+"""What a GPU is judged by: one value for each thing that was learnt of it."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """The GPU's lane did not answer for `seconds`, though a read of something else, asked with it, was answered."""
+    """The GPU's lane did not answer for `seconds`, though something else, asked with it, was answered."""
 
     seconds: float
 

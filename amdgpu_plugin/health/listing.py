@@ -1,7 +1,8 @@
-"""What holders mean for the list: hardware held under another ID, and retired IDs that may leave. Pure.
+"""Which devices are listed, and which of them are unhealthy for what. Pure.
 
-`Retired` and `HeldElsewhere` are facts about IDs: they reach the kubelet in every mode. An ID of another mode
-charges the same hardware to a pod as ours would; so does another plugin's `amdgpu_xcp_N`.
+A listed ID is never dropped because its GPU is ill or gone: it turns unhealthy. `Retired` and `HeldElsewhere`
+are facts about IDs: they reach the kubelet in every mode. An ID of another mode charges the same hardware to
+a pod as ours would; so does another plugin's `amdgpu_xcp_N`.
 """
 
 import re
@@ -9,11 +10,19 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from amdgpu_plugin.discovery.inventory import XcpDevice
-from amdgpu_plugin.node import Held, Holder, Holders, ListedDevice, Verdict
+from amdgpu_plugin.discovery.inventory import (
+    Inventory,
+    XcpDevice,
+    address_order,
+    device_of,
+    is_replica,
+)
+from amdgpu_plugin.node import GpuStatus, Held, Holder, Holders, ListedDevice, Verdict
 
 RETIRED, HELD_ELSEWHERE = "Retired", "HeldElsewhere"
 SHORTEST_RETIREMENT_SECONDS = 5.0
+UNSEEN = ("Unresponsive", "not seen since this daemon started")
+"""Condition and detail of a device that an earlier daemon listed and that no scan or look has found yet."""
 
 _OWN_ID = re.compile(r"([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])(?:-([a-z]+)([0-9]{1,4}))?(?:::[0-9]+)?")
 _XCP_ID = re.compile(r"amdgpu_xcp[._]([0-9]{1,9})")
@@ -30,6 +39,81 @@ class _Hardware:
     part: tuple[str, int] | str | None
 
 
+def with_earlier(earlier: tuple[ListedDevice, ...], inventory: Inventory) -> tuple[ListedDevice, ...]:
+    """The devices of the inventory, and the earlier ones that are not in it any more.
+
+    Verdicts are the earlier ones. Sorted by PCI address, then partition.
+    """
+    found = {device.id: ListedDevice(device, gpu) for gpu in inventory.gpus for device in gpu.devices}
+    left_out = {gpu.pci_address: gpu.left_out for gpu in inventory.gpus}
+    for before in earlier:
+        found[before.id] = _kept(before, found.get(before.id), left_out)
+    return tuple(sorted(found.values(), key=_order))
+
+
+def with_verdicts(
+    devices: tuple[ListedDevice, ...],
+    statuses: Mapping[str, GpuStatus],
+    modes: Mapping[str, str | None],
+    *,
+    now: float,
+) -> tuple[ListedDevice, ...]:
+    """The devices with what is the matter with them now.
+
+    `statuses` and `modes` are by PCI address: a GPU's health, and the compute partition mode its file told
+    last; a GPU that is in neither was never seen by this process.
+    """
+    verdicts = (_verdict(each, each.verdict, statuses, modes, now) for each in devices)
+    return tuple(
+        each if each.verdict == verdict else replace(each, verdict=verdict)
+        for each, verdict in zip(devices, verdicts, strict=True)
+    )
+
+
+def _kept(
+    before: ListedDevice, found: ListedDevice | None, left_out: Mapping[str, str | None]
+) -> ListedDevice:
+    """An ID's resource is fixed while it is listed, whatever its GPU's modes say for a moment."""
+    if found is None:
+        why = left_out.get(before.gpu.pci_address, before.gpu.left_out)
+        return replace(before, gpu=replace(before.gpu, left_out=why))
+    device = replace(found.device, resource=before.device.resource, replicas=before.device.replicas)
+    return replace(found, device=device, verdict=before.verdict)
+
+
+def _verdict(
+    listed: ListedDevice,
+    before: Verdict | None,
+    statuses: Mapping[str, GpuStatus],
+    modes: Mapping[str, str | None],
+    now: float,
+) -> Verdict | None:
+    address = listed.gpu.pci_address
+    status = statuses.get(address)
+    if status is not None and status.verdict is not None:
+        return status.verdict
+    if address not in modes and before is not None and (before.condition, before.detail) == UNSEEN:
+        return before
+    mode = modes.get(address)
+    condition = None if before is None else before.condition
+    why = listed.gpu.left_out
+    if mode is not None and listed.gpu.compute_partition not in {None, mode}:
+        why = f"the compute partition mode is now {mode}"
+    if why is not None:
+        since = before.since if before is not None and condition == RETIRED else now
+        return Verdict(RETIRED, why, since)
+    stays = condition == HELD_ELSEWHERE or (condition == RETIRED and mode is None)
+    return before if stays else None
+
+
+def _order(listed: ListedDevice) -> tuple[tuple[int, ...], str, int]:
+    return (
+        address_order(listed.gpu.pci_address),
+        listed.gpu.compute_partition or "",
+        listed.device.partition or 0,
+    )
+
+
 def without_left(
     devices: tuple[ListedDevice, ...], holders: Holders | None, *, now: float, retire_after_seconds: float
 ) -> tuple[ListedDevice, ...]:
@@ -37,8 +121,9 @@ def without_left(
 
     Where holders are not known, none leaves: an ID that leaves while it is held counts as free. And none
     leaves before SHORTEST_RETIREMENT_SECONDS: an ID that a running Allocate may name must be seen unhealthy
-    first (kubernetes #95041).
+    first (kubernetes #95041). A device is held by any of its replicas, under whatever resource it was served.
     """
+    held = {device_of(each.device_id) for each in holders or ()}
     retire_after_seconds = max(retire_after_seconds, SHORTEST_RETIREMENT_SECONDS)
     return tuple(
         listed
@@ -47,7 +132,7 @@ def without_left(
         or listed.verdict.condition != RETIRED
         or holders is None
         or now - listed.verdict.since < retire_after_seconds
-        or Held(listed.device.resource, listed.id) in holders
+        or listed.id in held
     )
 
 
@@ -73,12 +158,18 @@ def _judged(listed: ListedDevice, held: _HeldHardware, now: float) -> ListedDevi
     before = listed.verdict
     if before is not None and before.condition != HELD_ELSEWHERE:
         return listed
-    own = Held(listed.device.resource, _without_replica(listed.id))
-    for key, hardware, holder in held.get(listed.gpu.pci_address, ()):
-        if key != own and _overlap(listed, hardware):
-            detail = f"held as {key.device_id} of {key.resource} by {holder}"
+    for charged, hardware, holder in held.get(listed.gpu.pci_address, ()):
+        if not _is_own(listed, charged) and _overlap(listed, hardware):
+            detail = f"held as {charged.device_id} of {charged.resource} by {holder}"
             return replace(listed, verdict=Verdict(HELD_ELSEWHERE, detail, before.since if before else now))
-    return replace(listed, verdict=None)
+    return listed if before is None else replace(listed, verdict=None)
+
+
+def _is_own(listed: ListedDevice, charged: Held) -> bool:
+    """Whether a device is charged as it is served now: shared and unshared are two things."""
+    if (charged.resource, device_of(charged.device_id)) != (listed.device.resource, listed.id):
+        return False
+    return is_replica(charged.device_id) == (listed.device.replicas > 1)
 
 
 def _overlap(listed: ListedDevice, hardware: _Hardware) -> bool:
@@ -101,8 +192,7 @@ def _held_hardware(
     for held, containers in sorted(holders.items()):
         hardware = _hardware(held.device_id, xcps, owners)
         if hardware is not None and hardware.gpu in listed:
-            key = Held(held.resource, _without_replica(held.device_id))
-            found[hardware.gpu].append((key, hardware, containers[0]))
+            found[hardware.gpu].append((held, hardware, containers[0]))
     return found
 
 
@@ -114,7 +204,3 @@ def _hardware(device_id: str, xcps: Mapping[int, XcpDevice], owners: Mapping[str
         gpu = None if xcp is None else owners.get(xcp.render_node, xcp.gpu)
         return None if xcp is None or gpu is None else _Hardware(gpu, xcp.render_node)
     return None
-
-
-def _without_replica(device_id: str) -> str:
-    return device_id.partition("::")[0]

@@ -1,232 +1,379 @@
-"""The loop that keeps NodeState true: looks at each listed GPU's presence, and scans when something moved.
+"""What keeps NodeState true: a watch for each GPU, and surveys of the node. Nobody else writes it.
 
-It looks when a kernel event was heard, and by polling. It writes NodeState; nobody else does.
+A kernel event is judged at once, without a read. Each GPU is judged when its own lane answers; none waits for
+another. What is new on the node is found by a survey.
 """
 
 import asyncio
-import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
-from amdgpu_plugin.discovery import drm, pci
-from amdgpu_plugin.discovery.inventory import Gpu, Inventory, Skipped
-from amdgpu_plugin.discovery.kfd_reader import DENIED
-from amdgpu_plugin.discovery.naming import Naming, name_resources, names_of
-from amdgpu_plugin.discovery.scan import NODE_LANE, Scanner, gpu_lane
-from amdgpu_plugin.health import listing, presence
-from amdgpu_plugin.health.presence import Presence
+from amdgpu_plugin.discovery.inventory import Inventory
+from amdgpu_plugin.discovery.scan import NODE_LANE, gpu_lane
+from amdgpu_plugin.health import listing, policy
+from amdgpu_plugin.health.events import BusRecovery, CoreDumped, Event
+from amdgpu_plugin.health.evidence import (
+    Acknowledged,
+    Evidence,
+    Happened,
+    Holding,
+    Moment,
+    NoAnswer,
+    Passed,
+    Sampled,
+    Seen,
+    Starved,
+)
+from amdgpu_plugin.health.pulse import Pulse
+from amdgpu_plugin.health.survey import FIRST_SCAN_SECONDS, Survey
+from amdgpu_plugin.health.told import tell_devices, tell_transitions
+from amdgpu_plugin.health.watch import Watch
+from amdgpu_plugin.instruments import Instruments
 from amdgpu_plugin.lanes import Hung, Lanes
-from amdgpu_plugin.node import Holders, Latest, ListedDevice, NodeState
-from amdgpu_plugin.sysfs import Names, Sysfs, Text
+from amdgpu_plugin.node import Holders, Latest, ListedDevice, NodeState, Verdict
+from amdgpu_plugin.sysfs import Sysfs
+from amdgpu_plugin.telemetry import presence
+from amdgpu_plugin.telemetry.presence import Bound, NotSeen, Presence
+from amdgpu_plugin.telemetry.readings import Readings
+from amdgpu_plugin.telemetry.sampler import read_gpu_readings
 
-log = logging.getLogger(__name__)
-
-FIRST_SCAN_SECONDS = 2.0
-"""The longest that registration waits for GPUs; who answers later joins the list."""
-SETTLE_SECONDS = 5.0
-"""For so long must a GPU's new partition mode be seen unchanged before its new IDs are listed."""
-_SETTLING_SECONDS = 0.5
-_SHORTEST_TURN_SECONDS = 0.002
-"""A storm of events must not make looking all that is done."""
-_GENERATION = "class/kfd/kfd/topology/generation_id"
-_SILENT = "no answer"
-"""In the reason of everything that is skipped because its lane did not answer."""
+_SOON_SECONDS = 0.5
+"""After an event the next survey comes within this: a bind is not settled when it is told."""
+_SURVEY_PAUSE_SECONDS = 0.02
+"""Before each survey: what an event says is told first, and a storm leaves time for other things."""
+_SPARE_LANE = "spare"
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """What tells that a scan is due: cheap to read, and different whenever a GPU comes, goes or changes."""
+class Spans:
+    """In seconds: between looks at presence, between full rounds, and when a read counts as hung."""
 
-    bound: tuple[str, ...]
-    minors: tuple[str, ...]
-    generation: str | None
-    presences: Mapping[str, Presence]
+    period: float
+    interval: float
+    deadline: float
 
 
 @dataclass(frozen=True, slots=True)
-class _Arrival:
-    """IDs that are to replace others of the same GPU, and when they were first seen (loop time)."""
+class Clocks:
+    """`monotonic` gives seconds that only rise, `unix` those that people know."""
 
-    ids: tuple[str, ...]
-    seen_at: float
+    monotonic: Callable[[], float]
+    unix: Callable[[], float]
+
+    def moment(self) -> Moment:
+        """Now."""
+        return Moment(self.monotonic(), self.unix())
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What outlives a daemon within one boot: of each GPU by PCI address, and the listed devices."""
+
+    kept: Mapping[str, policy.Kept]
+    listed: tuple[ListedDevice, ...]
+
+
+def _nobody(*_: object) -> None:
+    """Told where nobody asked to be."""
 
 
 @dataclass(slots=True)
 class Monitor:
-    """Publishes to `node`. `wall_clock` gives UNIX time, `clock` seconds that only rise."""
+    """`probed` is told of each full round by its PCI address, `surveyed` of each survey of the node."""
 
     sysfs: Sysfs
     lanes: Lanes
-    scanner: Scanner
-    naming: Naming
-    period_seconds: float
-    read_deadline_seconds: float
-    clock: Callable[[], float]
-    wall_clock: Callable[[], float]
+    survey: Survey
+    rules: policy.Rules
+    spans: Spans
+    clocks: Clocks
     holders: Latest[Holders | None] = field(default_factory=lambda: Latest(None))
     retire_after_seconds: float = 600.0
-    _heard: asyncio.Event = field(default_factory=asyncio.Event)
-    _settling: bool = False
-    _names: dict[str, str] = field(default_factory=dict)
-    _arrivals: dict[str, _Arrival] = field(default_factory=dict)
-    _said: frozenset[Skipped] = frozenset()
+    dev_root: str | None = None
+    earlier: Remembered = Remembered({}, ())
+    instruments: Instruments = field(default_factory=Instruments)
+    probed: Callable[[str], None] = _nobody
+    surveyed: Callable[[], None] = _nobody
+    node: Latest[NodeState] = field(init=False)
+    _healths: dict[str, policy.Health] = field(default_factory=dict)
+    _presences: dict[str, Presence] = field(default_factory=dict)
+    _readings: dict[str, Readings] = field(default_factory=dict)
+    _watches: dict[str, Watch] = field(default_factory=dict)
+    _poked: asyncio.Event = field(default_factory=asyncio.Event)
+    _background: set[asyncio.Task[None]] = field(default_factory=set)
+    _pulse: Pulse = field(init=False)
 
-    async def first_state(self) -> NodeState:
-        """The node as far as it answered within FIRST_SCAN_SECONDS."""
-        inventory = await self._scan()
-        return self._next_state(NodeState(inventory, ()), inventory, {})
+    async def first_look(self) -> Latest[NodeState]:
+        """The node as far as it answers in time, with all that an earlier daemon of this boot listed."""
+        self._pulse = Pulse(self.clocks.monotonic)
+        now = self.clocks.moment()
+        self._healths = {address: policy.restored(kept, now) for address, kept in self.earlier.kept.items()}
+        inventory = await self.survey.first()
+        unseen = Verdict(*listing.UNSEEN, since=now.unix)
+        there = {device.id for gpu in inventory.gpus for device in gpu.devices}
+        earlier = tuple(
+            ListedDevice(each.device, each.gpu, None if each.id in there else unseen)
+            for each in self.earlier.listed
+        )
+        for address in {gpu.pci_address for gpu in inventory.gpus} | {
+            each.gpu.pci_address for each in earlier
+        }:
+            self._healths.setdefault(address, policy.Health())
+        await self._look_for({each.gpu.pci_address for each in earlier if each.id not in there})
+        listed = listing.with_earlier(earlier, inventory)
+        first = NodeState(inventory, listed, policy=self.rules.as_json())
+        self.node = Latest(self._following(first, now))
+        return self.node
 
-    async def run(self, node: Latest[NodeState]) -> None:
+    async def run(self) -> None:
         """For ever."""
-        # No look before the first: what came while the first scan was under way must count as a change.
-        before: _Look | None = None
-        while True:
-            await self._turn(node.value.holders)
-            now = await self._look(node.value)
-            # What is lost is told before the scan, which takes longer.
-            self._publish(node, node.value.inventory, now.presences)
-            if now != before or self._unsettled(node.value.inventory):
-                found = self._settled(await self._scan(), node.value.devices)
-                named = name_resources(found, self.naming, self._names)
-                self._names = names_of(named) | self._names
-                self._publish(node, named, now.presences)
-            before = now
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._pulse.run(), name="pulse")
+            group.create_task(self._follow_holders(), name="holders")
+            group.create_task(self._let_time_pass(), name="time")
+            await self._keep_surveying(group)
 
-    def look_now(self) -> None:
-        """Something was heard: do not wait for the period."""
-        self._heard.set()
+    @property
+    def remembered(self) -> Remembered:
+        """What a later daemon should know."""
+        kept = {address: policy.kept(health) for address, health in self._healths.items()}
+        return Remembered(kept, self.node.value.devices)
+
+    def hear(self, events: Sequence[Event], heard_at: float) -> None:
+        """Kernel events, judged and published before this returns; `heard_at` in monotonic seconds."""
+        now = self.clocks.moment()
+        for event in events:
+            for address in self._concerned(event):
+                self._judge(address, Happened(event), now)
+            if isinstance(event, CoreDumped):
+                self._in_background(self._hear_dump(event))
+        self._publish(now, heard_at)
+        for address in {address for event in events for address in self._to_look_at(event)}:
+            self._watches[address].look_now()
+        self._poked.set()
+
+    def acknowledge(self, address: str, word: Acknowledged) -> None:
+        """An operator's word. KeyError for a GPU that is not here."""
+        if address not in self._healths:
+            raise KeyError(address)
+        now = self.clocks.moment()
+        self._judge(address, word, now)
+        self._publish(now)
+
+    # -- Loops --
+
+    async def _keep_surveying(self, group: asyncio.TaskGroup) -> None:
+        soon = False
+        while True:
+            self._keep_watching(group)
+            period = min(self.spans.period, _SOON_SECONDS) if soon else self.spans.period
+            soon = await self._was_poked(within=period)
+            await asyncio.sleep(_SURVEY_PAUSE_SECONDS)
+            state = self.node.value
+            found = await self.survey.look(
+                state.inventory, state.devices, self._sights(), self.clocks.monotonic()
+            )
+            if found is not None:
+                self._publish(self.clocks.moment(), inventory=found)
+            self.surveyed()
+
+    async def _was_poked(self, *, within: float) -> bool:
+        try:
+            async with asyncio.timeout(within):
+                await self._poked.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._poked.clear()
+        return True
+
+    async def _follow_holders(self) -> None:
+        async for _ in self.holders.follow():
+            now = self.clocks.moment()
+            for address in self._addresses():
+                self._judge(address, self._holding(address), now)
+            self._publish(now)
+
+    async def _let_time_pass(self) -> None:
+        while True:
+            await asyncio.sleep(self.spans.period)
+            now = self.clocks.moment()
+            for address in self._healths:
+                self._judge(address, Passed(), now)
+            self._publish(now)
+
+    def _keep_watching(self, group: asyncio.TaskGroup) -> None:
+        for address in self._addresses() - self._watches.keys():
+            self._healths.setdefault(address, policy.Health())
+            self._watches[address] = watch = self._watch(address)
+            group.create_task(watch.run(), name=f"watch {address}")
+
+    def _watch(self, address: str) -> Watch:
+        return Watch(
+            lane=self.lanes[gpu_lane(address)],
+            spare=self.lanes[_SPARE_LANE],
+            look=partial(self._look, address),
+            probe=partial(read_gpu_readings, self.sysfs, address, self.clocks.unix),
+            spare_look=partial(self.sysfs.read, "class/drm/version"),
+            pulse=self._pulse,
+            period_seconds=self.spans.period,
+            interval_seconds=self.spans.interval,
+            deadline_seconds=self.spans.deadline,
+            clock=self.clocks.monotonic,
+            judge=partial(self._learn, address),
+            probed=partial(self._probed, address),
+        )
+
+    # -- Looking --
+
+    def _look(self, address: str) -> Presence:
+        return presence.look(self.sysfs, address, self._nodes_of(address), self.dev_root)
+
+    def _nodes_of(self, address: str) -> tuple[str, ...]:
+        gpus = self.node.value.inventory.gpus
+        found = (gpu for gpu in gpus if gpu.pci_address == address)
+        return tuple(device.render_node for gpu in found for device in gpu.devices)
+
+    async def _look_for(self, addresses: set[str]) -> None:
+        """One look at GPUs that an earlier daemon listed and the first scan did not find."""
+        jobs = {
+            address: partial(presence.look, self.sysfs, address, (), self.dev_root) for address in addresses
+        }
+        asked = (
+            self.lanes[gpu_lane(address)].ask(job, deadline=FIRST_SCAN_SECONDS)
+            for address, job in jobs.items()
+        )
+        now = self.clocks.moment()
+        for address, answer in zip(jobs, await asyncio.gather(*asked), strict=True):
+            if not isinstance(answer, Hung):
+                self._judge(address, Seen(answer), now)
+
+    async def _hear_dump(self, event: CoreDumped) -> None:
+        """Whose dump it is stands in a link: read in the node's lane."""
+        job = partial(self.sysfs.resolve, f"{event.path}/failing_device")
+        answer = await self.lanes[NODE_LANE].ask(job, deadline=FIRST_SCAN_SECONDS)
+        address = getattr(answer, "value", "").rpartition("/")[2]
+        if address in self._healths:
+            self._learn(address, Happened(event))
+
+    def _in_background(self, doing: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(doing)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _probed(self, address: str, seconds: float) -> None:
+        self.instruments.probe_seconds.observe(seconds)
+        self.probed(address)
+
+    # -- Judging --
+
+    def _learn(self, address: str, evidence: Evidence) -> None:
+        """What a watch learnt."""
+        before, now = self._presences.get(address), self.clocks.moment()
+        self._judge(address, evidence, now)
+        self._publish(now)
+        if self._presences.get(address) != before:
+            self._poked.set()
+
+    def _judge(self, address: str, evidence: Evidence, now: Moment) -> None:
+        if isinstance(evidence, Seen) and not isinstance(evidence.presence, NotSeen):
+            self._presences[address] = evidence.presence
+            if not isinstance(evidence.presence, Bound):
+                self._readings.pop(address, None)
+                self.survey.forget(address)
+        if isinstance(evidence, Sampled):
+            self._readings[address] = evidence.readings
+        self._healths[address] = policy.judge(self._healths[address], evidence, self.rules, now)
+        self._count(address, evidence)
+
+    def _count(self, address: str, evidence: Evidence) -> None:
+        failed = self.instruments.failed_reads
+        if isinstance(evidence, Sampled):
+            failed.labels(address, "busy").inc(evidence.readings.tally.busy)
+            failed.labels(address, "failing").inc(evidence.readings.tally.failing)
+        elif isinstance(evidence, NoAnswer):
+            failed.labels(address, "hung").inc()
+        elif isinstance(evidence, Starved):
+            self.instruments.starved.inc()
 
     def _publish(
-        self, node: Latest[NodeState], inventory: Inventory, presences: Mapping[str, Presence]
+        self, now: Moment, heard_at: float | None = None, *, inventory: Inventory | None = None
     ) -> None:
-        state = node.value
-        following = self._next_state(state, inventory, presences)
-        _log_transitions(state.devices, following.devices)
-        node.set(following)
+        before = self.node.value
+        self.node.set(self._following(before, now, heard_at=heard_at, inventory=inventory))
+        after = self.node.value
+        tell_transitions(before.statuses, after.statuses)
+        tell_devices(before.devices, after.devices)
 
-    def _next_state(
-        self, state: NodeState, inventory: Inventory, presences: Mapping[str, Presence]
+    def _following(
+        self,
+        state: NodeState,
+        now: Moment,
+        *,
+        heard_at: float | None = None,
+        inventory: Inventory | None = None,
     ) -> NodeState:
-        now, holders = self.wall_clock(), self.holders.value
-        devices = presence.judge(state.devices, inventory, presences, now)
+        inventory, holders = inventory or state.inventory, self.holders.value
+        conclusion = policy.conclude(self._healths, self.rules, now)
+        modes = {
+            address: seen.compute_partition if isinstance(seen, Bound) else None
+            for address, seen in self._presences.items()
+        }
+        merged = inventory is state.inventory
+        devices = state.devices if merged else listing.with_earlier(state.devices, inventory)
+        devices = listing.with_verdicts(devices, conclusion.statuses, modes, now=now.unix)
         devices = listing.without_left(
-            devices, holders, now=now, retire_after_seconds=self.retire_after_seconds
+            devices, holders, now=now.unix, retire_after_seconds=self.retire_after_seconds
         )
-        devices = listing.with_held_elsewhere(devices, holders, inventory.xcp_devices, now=now)
-        return state.with_devices(inventory, devices, holders)
-
-    async def _turn(self, seen: Holders | None) -> None:
-        """Until something was heard, the holders are others than seen, or the period is over.
-
-        After something was heard the next turn comes soon: a bind is not settled when it is told.
-        """
-        await asyncio.sleep(_SHORTEST_TURN_SECONDS)
-        period = min(self.period_seconds, _SETTLING_SECONDS) if self._settling else self.period_seconds
-        waits = [
-            asyncio.create_task(self._heard.wait()),
-            asyncio.create_task(self.holders.until_other_than(seen)),
-        ]
-        try:
-            await asyncio.wait(waits, timeout=period, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-        self._settling = self._heard.is_set()
-        self._heard.clear()
-
-    async def _scan(self) -> Inventory:
-        deadline = min(FIRST_SCAN_SECONDS, self.read_deadline_seconds)
-        inventory = await self.scanner.scan(deadline=deadline)
-        named = name_resources(inventory, self.naming, self._names)
-        if not self._names:
-            self._names = names_of(named)
-        self._say_skipped(named)
-        return named
-
-    async def _look(self, state: NodeState) -> _Look:
-        addresses = {listed.gpu.pci_address for listed in state.devices}
-        asked = await asyncio.gather(*(self._presence(address) for address in sorted(addresses)))
-        wide = await self.lanes[NODE_LANE].ask(self._node_wide, deadline=FIRST_SCAN_SECONDS)
-        bound, minors, generation = ((), (), None) if isinstance(wide, Hung) else wide
-        return _Look(bound, minors, generation, dict(asked))
-
-    async def _presence(self, address: str) -> tuple[str, Presence]:
-        job = partial(presence.look, self.sysfs, address)
-        answer = await self.lanes[gpu_lane(address)].ask(job, deadline=FIRST_SCAN_SECONDS)
-        return address, presence.NotSeen(str(answer)) if isinstance(answer, Hung) else answer
-
-    def _node_wide(self) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
-        bound, minors = self.sysfs.list(f"{pci.DRIVERS}/amdgpu"), self.sysfs.list(drm.CLASS)
-        generation = self.sysfs.read(_GENERATION)
-        return (
-            bound.value if isinstance(bound, Names) else (),
-            minors.value if isinstance(minors, Names) else (),
-            generation.value if isinstance(generation, Text) else None,
+        devices = listing.with_held_elsewhere(devices, holders, inventory.xcp_devices, now=now.unix)
+        return state.followed_by(
+            inventory=inventory,
+            devices=devices,
+            holders=holders,
+            statuses=conclusion.statuses,
+            readings=dict(self._readings),
+            guard_active=conclusion.guard_active,
+            heard_at=heard_at,
         )
 
-    def _unsettled(self, inventory: Inventory) -> bool:
-        """True while an answer is owed or new IDs wait: the next scan may find what the last one did not.
+    def _holding(self, address: str) -> Holding:
+        holders = self.holders.value
+        if holders is None:
+            return Holding(None)
+        # A partition's or replica's ID begins with its GPU's address; another plugin's may be its xcp name.
+        xcps = {
+            f"amdgpu_xcp{mark}{xcp.number}"
+            for xcp in self.node.value.inventory.xcp_devices
+            for mark in "._"
+            if xcp.gpu == address
+        }
+        return Holding(any(held.device_id.startswith(address) or held.device_id in xcps for held in holders))
 
-        What was silent may have answered since, between two looks, and nothing else tells of that.
-        """
-        silent = any(_SILENT in skipped.reason for skipped in inventory.skipped)
-        return bool(self._arrivals) or silent or any(not gpu.devices for gpu in inventory.gpus)
+    # -- Who is meant --
 
-    def _settled(self, inventory: Inventory, listed: tuple[ListedDevice, ...]) -> Inventory:
-        """The inventory without devices that replace others of their GPU and are too new to be sure of."""
-        there = {gpu.pci_address for gpu in inventory.gpus}
-        self._arrivals = {address: seen for address, seen in self._arrivals.items() if address in there}
-        gpus = tuple(
-            gpu if self._is_settled(gpu, listed) else replace(gpu, devices=()) for gpu in inventory.gpus
-        )
-        return replace(inventory, gpus=gpus)
+    def _addresses(self) -> set[str]:
+        state = self.node.value
+        return {gpu.pci_address for gpu in state.inventory.gpus} | {
+            listed.gpu.pci_address for listed in state.devices
+        }
 
-    def _is_settled(self, gpu: Gpu, listed: tuple[ListedDevice, ...]) -> bool:
-        ids = tuple(device.id for device in gpu.devices)
-        known = {earlier.id for earlier in listed if earlier.gpu.pci_address == gpu.pci_address}
-        if not known or known.issuperset(ids):
-            self._arrivals.pop(gpu.pci_address, None)
-            return True
-        arrival = self._arrivals.get(gpu.pci_address)
-        if arrival is None or arrival.ids != ids:
-            self._arrivals[gpu.pci_address] = arrival = _Arrival(ids, self.clock())
-            fields = {"gpu": gpu.pci_address, "devices": ",".join(ids), "seconds": SETTLE_SECONDS}
-            log.info("new partitions seen: listed once they have settled", extra={"fields": fields})
-        return self.clock() - arrival.seen_at >= SETTLE_SECONDS
-
-    def _say_skipped(self, inventory: Inventory) -> None:
-        for skipped in inventory.skipped:
-            if skipped in self._said:
-                continue
-            log.log(
-                _level(skipped), "skipped", extra={"fields": {"path": skipped.path, "reason": skipped.reason}}
+    def _concerned(self, event: Event) -> tuple[str, ...]:
+        """The GPUs that an event says something of."""
+        if isinstance(event, BusRecovery):
+            return tuple(
+                address
+                for address, seen in self._presences.items()
+                if isinstance(seen, Bound) and f"{seen.path}/".startswith(f"{event.path}/")
             )
-        self._said = frozenset(inventory.skipped)
+        address = getattr(event, "address", None)
+        return (address,) if address in self._healths else ()
 
+    def _to_look_at(self, event: Event) -> tuple[str, ...]:
+        """The GPUs to look at anew: who is concerned, or all where the event names none."""
+        if hasattr(event, "address"):
+            return tuple(address for address in self._concerned(event) if address in self._watches)
+        return tuple(self._watches)
 
-def _level(skipped: Skipped) -> int:
-    """A BMC is no trouble, and denied KFD nodes, up to 64, are told of in one line at the start."""
-    if skipped.reason.startswith(DENIED):
-        return logging.DEBUG
-    return logging.INFO if skipped.reason.startswith(pci.FOREIGN) else logging.WARNING
-
-
-def _log_transitions(before: tuple[ListedDevice, ...], after: tuple[ListedDevice, ...]) -> None:
-    earlier = {listed.id: listed for listed in before}
-    for listed in after:
-        was = earlier.get(listed.id)
-        if was is None:
-            log.info(
-                "device joined", extra={"fields": {"device": listed.id, "resource": listed.device.resource}}
-            )
-        elif listed.verdict != was.verdict:
-            _log_transition(listed)
-
-
-def _log_transition(listed: ListedDevice) -> None:
-    if listed.verdict is None:
-        log.info("device healthy", extra={"fields": {"device": listed.id}})
-        return
-    fields = {"device": listed.id, "condition": listed.verdict.condition, "detail": listed.verdict.detail}
-    log.warning("device unhealthy", extra={"fields": fields})
+    def _sights(self) -> frozenset[tuple[str, Presence]]:
+        return frozenset(self._presences.items())

@@ -4,7 +4,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
+from amdgpu_plugin.allocation.container import NOTHING_MORE, Extras
+from amdgpu_plugin.allocation.shares import Spread
+from amdgpu_plugin.instruments import Instruments
 from amdgpu_plugin.kubelet.directory import DirectoryWatch
 from amdgpu_plugin.kubelet.registrar import Registrar
 from amdgpu_plugin.kubelet.service import DevicePluginService
@@ -27,14 +31,26 @@ class KubeletFace:
         node: Latest[NodeState],
         *,
         simulated: bool,
+        extras: Extras = NOTHING_MORE,
+        strict_sharing: bool = False,
+        spread: Spread = "distinct",
         on_allocated: Callable[[], None] = lambda: None,
+        instruments: Instruments | None = None,
     ) -> None:
         """Nothing is served before `run`. `on_allocated` is told of each Allocate."""
         self.watch = DirectoryWatch(directory)
         self.registrars: dict[str, Registrar] = {}
         self._node = node
-        self._simulated = simulated
-        self._on_allocated = on_allocated
+        self._service = partial(
+            DevicePluginService,
+            node=node,
+            simulated=simulated,
+            extras=extras,
+            strict_sharing=strict_sharing,
+            spread=spread,
+            on_allocated=on_allocated,
+            instruments=instruments or Instruments(),
+        )
         self._names = SocketNames()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -51,10 +67,7 @@ class KubeletFace:
                     await self._end(resource)
 
     def _start(self, resource: str, group: asyncio.TaskGroup) -> None:
-        service = DevicePluginService(
-            resource, self._node, simulated=self._simulated, on_allocated=self._on_allocated
-        )
-        registrar = Registrar(service, self.watch, self._names, time.monotonic)
+        registrar = Registrar(self._service(resource), self.watch, self._names, time.monotonic)
         self.registrars[resource] = registrar
         self._tasks[resource] = group.create_task(registrar.run(), name=f"registrar {resource}")
 

@@ -11,6 +11,7 @@ from collections import defaultdict
 
 import grpc
 
+from amdgpu_plugin.instruments import Instruments
 from amdgpu_plugin.kubelet import sockets
 from amdgpu_plugin.kubelet.api import podresources_pb2 as api
 from amdgpu_plugin.kubelet.api import podresources_pb2_grpc as wire
@@ -29,8 +30,11 @@ SHORTEST_PAUSE_SECONDS = 0.2
 class PodResources:
     """Keeps `holders` up to date while `run` runs; None in it means not known."""
 
-    def __init__(self, directory: str, holders: Latest[Holders | None]) -> None:
+    def __init__(
+        self, directory: str, holders: Latest[Holders | None], instruments: Instruments | None = None
+    ) -> None:
         """Nothing is asked before `refresh` or `run`."""
+        self._failures = (instruments or Instruments()).pod_resources_failures
         self._path = os.path.join(directory, SOCKET)
         self._holders = holders
         self._wanted = asyncio.Event()
@@ -57,6 +61,7 @@ class PodResources:
         try:
             answer = await self._list(within)
         except grpc.aio.AioRpcError as error:
+            self._failures.inc()
             self._holders.set(None)
             told = f"{error.code().name}: {error.details()}"
             self._say(told if os.path.exists(self._path) else "it is not there")

@@ -127,6 +127,8 @@ class Registrar:
     async def _register_and_follow(self, kubelet: Identity) -> None:
         # A Register that was given up may succeed late: with its stream open there is nothing to ask for.
         refusal = None if self.service.streams.value.live else await self._refusal(kubelet)
+        result = "accepted" if refusal is None else "refused"
+        self.service.instruments.registrations.labels(self.service.resource, result).inc()
         if refusal is not None:
             self._enter(Status(Phase.REFUSED, refusal))
             await self._pause(self._refused.of(kubelet).failed(), kubelet)

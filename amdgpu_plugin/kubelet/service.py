@@ -4,16 +4,24 @@ Handlers translate only. gRPC status codes are born here and nowhere deeper.
 """
 
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
 
-from amdgpu_plugin.allocation.container import Grant, grant
-from amdgpu_plugin.allocation.preference import NoPreference, prefer
+from amdgpu_plugin.allocation.container import NOTHING_MORE, Extras, Grant, grant
+from amdgpu_plugin.allocation.explanation import explain
+from amdgpu_plugin.allocation.layout import Layouts
+from amdgpu_plugin.allocation.preference import Choice, NoPreference, Request, prefer, prefer_at_once
+from amdgpu_plugin.allocation.shares import Spread
+from amdgpu_plugin.allocation.sharing import replicas_by_device, shared_with_itself
+from amdgpu_plugin.instruments import Instruments
 from amdgpu_plugin.kubelet.api import deviceplugin_pb2 as api
 from amdgpu_plugin.kubelet.api import deviceplugin_pb2_grpc as wire
+from amdgpu_plugin.lanes import Hung, Lane
 from amdgpu_plugin.node import Latest, ListedDevice, NodeState
 
 log = logging.getLogger(__name__)
@@ -22,6 +30,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 _SHOWN_ID_LENGTH = 80
 _NAMED_PROBLEMS = 8
+_PREFERENCE_SECONDS = 5.0
+"""The kubelet waits for ever, and admits no pod meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +64,31 @@ class DevicePluginService(wire.DevicePluginServicer):
         node: Latest[NodeState],
         *,
         simulated: bool,
+        extras: Extras = NOTHING_MORE,
+        strict_sharing: bool = False,
+        spread: Spread = "distinct",
         on_allocated: Callable[[], None] = lambda: None,
+        instruments: Instruments | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`simulated` makes every device node the host's /dev/null. `on_allocated` hears of each Allocate."""
+        """`simulated` makes every device node the host's /dev/null. `on_allocated` hears of each Allocate.
+
+        `strict_sharing` refuses a container several replicas of one device, which otherwise is warned about.
+        `spread` says whether the least or the most shared devices are preferred.
+        """
         self.resource = resource
         self.streams = Latest(Streams())
         self._node = node
         self._simulated = simulated
+        self._extras = extras
+        self._strict_sharing = strict_sharing
+        self._spread = spread
+        self._layouts = Layouts()
+        self._weighing = Lane(f"preference {resource}")
         self._on_allocated = on_allocated
+        self.instruments = instruments or Instruments()
+        self.instruments.serve(resource)
+        self._clock = clock
 
     async def GetDevicePluginOptions(self, request: api.Empty, context: Context) -> api.DevicePluginOptions:  # noqa: ARG002
         """Asked by the kubelet while Register is under way, and by other plugins to see whether we live."""
@@ -75,12 +102,14 @@ class DevicePluginService(wire.DevicePluginServicer):
         """The list now and after each change; a slow reader gets the newest, never a queue of old ones."""
         self._count(opened=1, live=1)
         try:
-            sent: api.ListAndWatchResponse | None = None
+            sent: tuple[tuple[object, ...], ...] | None = None
             async for state in self._node.follow():
-                listed = device_list(state, self.resource)
-                if listed != sent:
-                    yield listed
-                    sent = listed
+                told = _told(state, self.resource)
+                if told != sent:
+                    yield device_list(state, self.resource)
+                    sent = told
+                    if state.heard_at is not None:
+                        self.instruments.health_push_seconds.observe(self._clock() - state.heard_at)
         finally:
             self._count(opened=0, live=-1)
 
@@ -91,7 +120,8 @@ class DevicePluginService(wire.DevicePluginServicer):
     ) -> api.PreferredAllocationResponse:
         """Never an error, which would fail the pod: in doubt empty, and the reason in the log."""
         state = self._node.value
-        answers = [self._preferred(state, wanted) for wanted in request.container_requests]
+        with self.instruments.rpc_seconds.labels("GetPreferredAllocation").time():
+            answers = [await self._preferred(state, wanted) for wanted in request.container_requests]
         return api.PreferredAllocationResponse(
             container_responses=[api.ContainerPreferredAllocationResponse(deviceIDs=ids) for ids in answers]
         )
@@ -100,12 +130,15 @@ class DevicePluginService(wire.DevicePluginServicer):
         """Device nodes and environment for each container, in the order asked."""
         state = self._node.value
         try:
-            answers = [self._grant(state, wanted.devices_ids) for wanted in request.container_requests]
+            with self.instruments.rpc_seconds.labels("Allocate").time():
+                answers = [self._grant(state, wanted.devices_ids) for wanted in request.container_requests]
         except RefusedError as refused:
+            self.instruments.allocations.labels(self.resource, "refused").inc()
             log.warning(
                 "allocate refused", extra={"fields": {"resource": self.resource, "reason": refused.message}}
             )
             await context.abort(refused.status, refused.message)
+        self.instruments.allocations.labels(self.resource, "granted").inc()
         self._on_allocated()
         log.info("allocated", extra={"fields": {"resource": self.resource, "devices": _ids(request)}})
         return api.AllocateResponse(container_responses=[_container_response(answer) for answer in answers])
@@ -120,55 +153,106 @@ class DevicePluginService(wire.DevicePluginServicer):
 
     def _count(self, *, opened: int, live: int) -> None:
         before = self.streams.value
+        counter = self.instruments.streams_opened if opened else self.instruments.streams_lost
+        counter.labels(self.resource).inc()
         self.streams.set(Streams(before.opened + opened, before.live + live))
 
-    def _preferred(self, state: NodeState, wanted: api.ContainerPreferredAllocationRequest) -> Sequence[str]:
+    async def _preferred(
+        self, state: NodeState, wanted: api.ContainerPreferredAllocationRequest
+    ) -> Sequence[str]:
+        asked = Request(wanted.available_deviceIDs, wanted.must_include_deviceIDs, wanted.allocation_size)
+        fields = {"resource": self.resource}
         try:
-            choice = prefer(
-                state.devices_of(self.resource),
-                state.inventory.links,
-                available=wanted.available_deviceIDs,
-                must_include=wanted.must_include_deviceIDs,
-                size=wanted.allocation_size,
-            )
+            choice = await self._choice(state, asked)
         except Exception:
-            log.exception("no preference: a fault of ours", extra={"fields": {"resource": self.resource}})
+            log.exception("no preference: a fault of ours", extra={"fields": fields})
             return ()
         if isinstance(choice, NoPreference):
-            log.warning(
-                "no preference", extra={"fields": {"resource": self.resource, "reason": choice.reason}}
-            )
+            log.warning("no preference", extra={"fields": {**fields, "reason": choice.reason}})
             return ()
+        return choice.best.devices
+
+    async def _choice(self, state: NodeState, asked: Request) -> Choice | NoPreference:
+        """On the loop where that is a matter of milliseconds, else on a thread."""
+        devices = state.devices_of(self.resource)
+        layout = self._layouts.of(state.inventory, state.devices)
+        explained = log.isEnabledFor(logging.DEBUG)
+        choice: Choice | NoPreference | Hung | None = prefer_at_once(
+            layout, devices, asked, spread=self._spread, runner_up=explained
+        )
+        if choice is None:
+            weigh = partial(prefer, layout, devices, asked, spread=self._spread, runner_up=explained)
+            choice = await self._weighing.ask(weigh, deadline=_PREFERENCE_SECONDS)
+        if isinstance(choice, Hung):
+            return NoPreference(str(choice))
+        if explained and isinstance(choice, Choice):
+            reasons = "; ".join(explain(layout, asked, choice, self._spread))
+            told = {"resource": self.resource, "devices": ",".join(choice.best.devices), "why": reasons}
+            log.debug("preferred", extra={"fields": told})
         return choice
 
     def _grant(self, state: NodeState, ids: Sequence[str]) -> Grant:
-        devices = allocatable(state, self.resource, ids)
-        return grant(devices, kfd=state.inventory.driver.kfd != "absent", simulated=self._simulated)
+        devices = allocatable(state, self.resource, ids, strict_sharing=self._strict_sharing)
+        if len(devices) < len(ids) and (twice := shared_with_itself(ids)):
+            fields = {"resource": self.resource, "devices": ",".join(twice)}
+            log.warning("several replicas of one device in one container", extra={"fields": fields})
+        return grant(
+            devices,
+            kfd=state.inventory.driver.kfd != "absent",
+            simulated=self._simulated,
+            extras=self._extras,
+        )
 
 
 def device_list(state: NodeState, resource: str) -> api.ListAndWatchResponse:
-    """The resource's devices as the kubelet wants them. No topology where the NUMA node is not known."""
-    return api.ListAndWatchResponse(devices=[_device(listed) for listed in state.devices_of(resource)])
+    """The resource's devices, each by all its replicas. No topology where the NUMA node is not known."""
+    return api.ListAndWatchResponse(
+        devices=[
+            _device(served_id, listed)
+            for listed in state.devices_of(resource)
+            for served_id in listed.device.served_ids
+        ]
+    )
 
 
-def allocatable(state: NodeState, resource: str, device_ids: Sequence[str]) -> list[ListedDevice]:
-    """The devices of those IDs, each once. Raises RefusedError, which names those that cannot be given."""
+def _told(state: NodeState, resource: str) -> tuple[tuple[object, ...], ...]:
+    """What a device list is made of, and cheaper to compare."""
+    return tuple(
+        (listed.id, listed.device.replicas, listed.healthy, listed.gpu.numa_node)
+        for listed in state.devices_of(resource)
+    )
+
+
+def allocatable(
+    state: NodeState, resource: str, served_ids: Sequence[str], *, strict_sharing: bool = False
+) -> list[ListedDevice]:
+    """The devices of those IDs, each once. Raises RefusedError, which names those that cannot be given.
+
+    `strict_sharing` refuses several replicas of one device.
+    """
     by_id = {listed.id: listed for listed in state.devices}
-    wanted = {device_id: by_id.get(device_id) for device_id in device_ids}
-    strange = [_strangeness(resource, device_id, found) for device_id, found in wanted.items()]
+    wanted = replicas_by_device(served_ids)
+    strange = [
+        _strangeness(resource, served_id, by_id.get(device_id))
+        for device_id, replicas in wanted.items()
+        for served_id in replicas
+    ]
     if problems := [problem for problem in strange if problem]:
         raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, _sentence(problems))
-    devices = [found for found in wanted.values() if found]
+    devices = [by_id[device_id] for device_id in wanted]
     if ill := [f"device {found.id} is unhealthy: {found.verdict}" for found in devices if found.verdict]:
         raise RefusedError(grpc.StatusCode.FAILED_PRECONDITION, _sentence(ill))
+    if strict_sharing and (twice := [ids for ids in wanted.values() if len(ids) > 1]):
+        shared = [f"{', '.join(ids)} are one device, shared with itself" for ids in twice]
+        raise RefusedError(grpc.StatusCode.FAILED_PRECONDITION, _sentence(shared))
     return devices
 
 
-def _strangeness(resource: str, device_id: str, found: ListedDevice | None) -> str | None:
-    if found is None:
-        return f"{resource} has no device {_shown(device_id)} on this node"
+def _strangeness(resource: str, served_id: str, found: ListedDevice | None) -> str | None:
+    if found is None or served_id not in found.device.served_ids:
+        return f"{resource} has no device {_shown(served_id)} on this node"
     if found.device.resource != resource:
-        return f"device {_shown(device_id)} is served as {found.device.resource}, not as {resource}"
+        return f"device {_shown(served_id)} is served as {found.device.resource}, not as {resource}"
     return None
 
 
@@ -178,18 +262,26 @@ def _sentence(problems: Sequence[str]) -> str:
     return "; ".join(problems[:_NAMED_PROBLEMS]) + (f"; and {rest} more" if rest > 0 else "")
 
 
-def _device(listed: ListedDevice) -> api.Device:
+def _device(served_id: str, listed: ListedDevice) -> api.Device:
     numa_node = listed.gpu.numa_node
     topology = None if numa_node is None else api.TopologyInfo(nodes=[api.NUMANode(ID=numa_node)])
-    return api.Device(ID=listed.id, health="Healthy" if listed.healthy else "Unhealthy", topology=topology)
+    return api.Device(ID=served_id, health="Healthy" if listed.healthy else "Unhealthy", topology=topology)
 
 
 def _container_response(answer: Grant) -> api.ContainerAllocateResponse:
     return api.ContainerAllocateResponse(
         envs=answer.environment,
         devices=[
-            api.DeviceSpec(container_path=node.container_path, host_path=node.host_path, permissions="rw")
+            api.DeviceSpec(
+                container_path=node.container_path, host_path=node.host_path, permissions=node.permissions
+            )
             for node in answer.nodes
+        ],
+        mounts=[
+            api.Mount(
+                container_path=mount.container_path, host_path=mount.host_path, read_only=mount.read_only
+            )
+            for mount in answer.mounts
         ],
     )
 

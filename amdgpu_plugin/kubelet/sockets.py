@@ -13,6 +13,7 @@ from itertools import count
 
 import grpc
 
+from amdgpu_plugin.discovery.inventory import SHARED
 from amdgpu_plugin.kubelet.api import deviceplugin_pb2 as api
 from amdgpu_plugin.kubelet.api import deviceplugin_pb2_grpc as wire
 
@@ -59,7 +60,7 @@ def path_is_too_long(directory: str) -> bool:
 
 def of_other_plugin(resource: str) -> str:
     """The socket name another plugin for the resource uses: `amd.com_gpu`, as AMD's does."""
-    return resource.replace("/", "_")
+    return resource.removesuffix(SHARED).replace("/", "_")
 
 
 def is_of_this_product(name: str) -> bool:

@@ -23,6 +23,11 @@ BRIDGE = PciId(
     vendor=0x1022, device=0x1500, subsystem_vendor=0x1022, subsystem_device=0x1500, pci_class=0x060400
 )
 
+CARD_SWITCH = PciId(
+    vendor=0x1002, device=0x1478, subsystem_vendor=0x1002, subsystem_device=0x1478, pci_class=0x060400
+)
+"""A port of the switch that is on RDNA cards themselves."""
+
 
 def _mesh(*groups: tuple[int, ...]) -> dict[tuple[int, int], int]:
     return {(a, b): 1 for group in groups for a in group for b in group if a < b}
@@ -136,6 +141,7 @@ RADEON = Board(
         for bus in (0x03, 0x23, 0x43, 0x63, 0x83, 0xA3, 0xC3, 0xE3)
     ),
     bridges=2,
+    switch_on_card=True,
     cpu_wire=Wire(kind=2, weight=20, max_bandwidth=32000),
     cpu_clock_mhz=4500,
     numa=False,

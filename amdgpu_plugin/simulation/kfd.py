@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from amdgpu_plugin.simulation.links import GpuNode
 from amdgpu_plugin.simulation.parts import Board
-from amdgpu_plugin.simulation.topology import NODES, generation_entries, grow
+from amdgpu_plugin.simulation.topology import CLASS, KFD, NODES, generation_entries, grow, kfd_entries
 from amdgpu_plugin.simulation.tree import Tree
 
 _FIRST_SIMD_ID = 0x80001000
@@ -19,12 +19,26 @@ class Kfd:
     """
 
     def __init__(self, tree: Tree, board: Board) -> None:
-        """CPU nodes only, and not yet on disk."""
+        """Not there, as before amdgpu is loaded."""
         self._tree = tree
         self._board = board
+        self._there = False
         self._nodes: list[GpuNode] = []
         self._generation = 1
         self._next_simd_id = _FIRST_SIMD_ID
+
+    def appear(self) -> None:
+        """The module is loaded: KFD's folder is there, with CPU nodes only."""
+        self._there = True
+        self._tree.plant(kfd_entries())
+        self.publish()
+
+    def vanish(self) -> None:
+        """The module goes: so do the folder and what was counted."""
+        self._there = False
+        self._nodes, self._generation, self._next_simd_id = [], 1, _FIRST_SIMD_ID
+        self._tree.uproot(CLASS)
+        self._tree.uproot(KFD)
 
     def add(self, slot: int, mode: str | None, render_minors: Sequence[int]) -> None:
         """One node for each partition of the mode; one whose device got no minor is left out."""
@@ -43,7 +57,9 @@ class Kfd:
         self._nodes = kept
 
     def publish(self) -> None:
-        """Write what was added and dropped."""
+        """Write what was added and dropped, if there is a folder for it."""
+        if not self._there:
+            return
         self._tree.rebuild(NODES, lambda directory: grow(self._board, self._nodes, directory))
         self._tree.plant(generation_entries(self._generation))
 

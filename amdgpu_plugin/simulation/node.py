@@ -4,32 +4,29 @@ import os
 from collections.abc import Callable
 
 from amdgpu_plugin.simulation import drm
-from amdgpu_plugin.simulation.kernel import Driver, Gpu, Kernel
+from amdgpu_plugin.simulation.faults import FaultyGpus, SimulationError
+from amdgpu_plugin.simulation.gpu import Gpu
+from amdgpu_plugin.simulation.kernel import Kernel
 from amdgpu_plugin.simulation.shapes import Shape, board_of, modes_of, parse_shape
 from amdgpu_plugin.simulation.tree import Tree
 from amdgpu_plugin.simulation.uevents import Uevents
+from amdgpu_plugin.simulation.vitals import Vitals
+
+__all__ = ["SimulatedNode", "SimulationError"]
 
 OnUevent = Callable[[bytes], None]
 
-
-class SimulationError(Exception):
-    """A verb that makes no sense on this node now; the message says why and what would."""
+_NOT_LOADED = "amdgpu is not loaded: load it first"
 
 
-class SimulatedNode:
+class SimulatedNode(FaultyGpus):
     """AMD GPUs in a directory laid out like /sys.
 
     Each verb leaves behind what the kernel would, in the kernel's order, and hands the kernel's uevents to
     `on_uevent`, each right after its change and in the thread of the caller. Verbs are for one thread at a
     time; readers may be anywhere. Between two steps a reader sees what could be seen on a real node.
+    Readers read by way of `sysfs`; the tree at `root` is plain files for those who do not care for faults.
     """
-
-    def __init__(self, root: str, shape: Shape, kernel: Kernel) -> None:
-        """Use create(); the kernel given here has booted in the tree at `root`."""
-        self.root = root
-        self.shape = shape
-        self._kernel = kernel
-        self._gpus = {gpu.address: gpu for gpu in kernel.gpus}
 
     @classmethod
     def create(
@@ -75,7 +72,14 @@ class SimulatedNode:
         gpu = self._on_bus(address)
         if gpu.driver is not None:
             raise SimulationError(f"{address} is bound to amdgpu already")
+        if not self._kernel.loaded:
+            raise SimulationError(_NOT_LOADED)
         self._kernel.bind(gpu)
+
+    def reload(self, address: str) -> None:
+        """Unbound and bound again: the driver counts from 0, and what it was wedged by is over."""
+        self.unbind(address)
+        self.bind(address)
 
     def remove(self, address: str) -> None:
         """As `echo 1 > /sys/bus/pci/devices/ADDRESS/remove`, or a GPU that fell off its bus."""
@@ -85,12 +89,25 @@ class SimulatedNode:
         self._kernel.unplug(gpu)
 
     def add(self, address: str) -> None:
-        """As `echo 1 > /sys/bus/pci/rescan`: the GPU is found again, and the driver takes it."""
+        """As `echo 1 > /sys/bus/pci/rescan`: the GPU is found again, and a loaded driver takes it."""
         gpu = self._gpu(address)
         if gpu.on_bus:
             raise SimulationError(f"{address} is on the bus already")
         self._kernel.plug_in(gpu)
-        self._kernel.bind(gpu)
+        if self._kernel.loaded:
+            self._kernel.bind(gpu)
+
+    def unload(self) -> None:
+        """As `modprobe -r amdgpu`: no GPU is bound, KFD and the module's folders are gone."""
+        if not self._kernel.loaded:
+            raise SimulationError(_NOT_LOADED)
+        self._kernel.unload()
+
+    def load(self) -> None:
+        """As `modprobe amdgpu`: KFD appears, and every GPU on the bus is bound."""
+        if self._kernel.loaded:
+            raise SimulationError("amdgpu is loaded already")
+        self._kernel.load()
 
     def repartition(self, address: str, mode: str) -> None:
         """As `echo MODE > current_compute_partition`. Only KFD's nodes change, and there is no uevent."""
@@ -103,15 +120,20 @@ class SimulatedNode:
             self._kernel.switch_mode(gpu, driver, mode)
 
     def clear(self, address: str | None = None) -> None:
-        """Every GPU, or the one, back on the bus, bound, in its first mode, with its first minors.
+        """Every GPU, or the one, healthy, on the bus, bound, in its first mode, with its first minors.
 
-        What is so already is not touched. KFD's node numbers follow the order of binding, as they do in the
+        What is so already is not touched. A GPU whose driver has counted RAS errors, was wedged or failed on
+        the bus is bound anew, since nothing else ends that. Worn out memory and AER's counts, which never end
+        on a real node, are as on a new board. If amdgpu is not loaded, it is, and a starved node answers
+        again, for a single GPU as well. KFD's node numbers follow the order of binding, as they do in the
         kernel, and its generation goes on. SimulationError for an address that is not here.
         """
         gpus = tuple(self._gpus.values()) if address is None else (self._gpu(address),)
+        self.starve(on=False)
+        if not self._kernel.loaded:
+            self._kernel.load()
         for gpu in gpus:
-            if gpu.driver is not None and gpu.driver != gpu.first_driver:
-                self._kernel.unbind(gpu, gpu.driver)
+            self._heal(gpu)
         for gpu in gpus:
             if gpu.driver is not None:
                 if gpu.first_mode is not None:
@@ -122,20 +144,16 @@ class SimulatedNode:
                 self._kernel.plug_in(gpu)
             self._kernel.bind(gpu)
 
-    def _gpu(self, address: str) -> Gpu:
-        gpu = self._gpus.get(address)
-        if gpu is None:
-            raise SimulationError(f"no GPU {address!r} in {self.shape}; there are {', '.join(self._gpus)}")
-        return gpu
+    def close(self) -> None:
+        """Whoever hangs in a read is released, so that a process can end."""
+        self.sysfs.close()
 
-    def _on_bus(self, address: str) -> Gpu:
-        gpu = self._gpu(address)
-        if not gpu.on_bus:
-            raise SimulationError(f"{address} is not on the bus: add it first")
-        return gpu
-
-    def _bound(self, address: str) -> tuple[Gpu, Driver]:
-        gpu = self._on_bus(address)
-        if gpu.driver is None:
-            raise SimulationError(f"{address} has no driver: bind it first")
-        return gpu, gpu.driver
+    def _heal(self, gpu: Gpu) -> None:
+        """Of a GPU that has to be bound anew, the driver is left unbound."""
+        self.sysfs.lift(gpu.address)
+        self._kernel.drop_dumps(gpu)
+        if gpu.driver is not None and (gpu.driver != gpu.first_driver or gpu.vitals.needs_reload):
+            self._kernel.unbind(gpu, gpu.driver)
+        if gpu.driver is not None and not gpu.vitals.render_node:
+            self._kernel.give_render_node(gpu, gpu.driver)
+        self._kernel.change(gpu, Vitals())

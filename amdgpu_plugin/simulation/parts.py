@@ -86,8 +86,8 @@ class Wire:
 class Board:
     """A machine. `hives`: hive id to the slots in it; `xgmi_links`: pair of slots to number of XGMI links.
 
-    `bridges` is how many PCI bridges sit between a root port and its GPU. `numa` is false where firmware
-    tells no NUMA node.
+    `bridges` is how many PCI bridges sit between a root port and its GPU; with `switch_on_card` the last two
+    are on the card, so that the slot's link is above them. `numa` is false where firmware tells no NUMA node.
     """
 
     product: Product
@@ -101,6 +101,7 @@ class Board:
     hives: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     xgmi_links: Mapping[tuple[int, int], int] = field(default_factory=dict)
     xgmi_wire: Wire = Wire(kind=11, weight=15)
+    switch_on_card: bool = False
     numa: bool = True
     bmc: bool = True
 

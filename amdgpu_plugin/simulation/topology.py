@@ -7,12 +7,16 @@ node_show() and iolink_show().
 import os
 from collections.abc import Iterable, Sequence
 
+from amdgpu_plugin.simulation import uevents
 from amdgpu_plugin.simulation.links import GpuNode, Links, LinkTo, links_of
 from amdgpu_plugin.simulation.parts import Board
 from amdgpu_plugin.simulation.tree import Content, Entries, Folder, Link, write
 
 KFD = "devices/virtual/kfd/kfd"
 NODES = f"{KFD}/topology/nodes"
+CLASS = "class/kfd"
+DEVICE_PAIRS = (("MAJOR", "237"), ("MINOR", "0"), ("DEVNAME", "kfd"))
+"""What a uevent of /dev/kfd tells."""
 
 _NODE_KEYS = (
     "cpu_cores_count",
@@ -61,15 +65,15 @@ def kfd_entries() -> Entries:
     """What is there without any GPU."""
     return {
         f"{KFD}/dev": b"237:0\n",
-        f"{KFD}/uevent": b"MAJOR=237\nMINOR=0\nDEVNAME=kfd\n",
-        f"{KFD}/subsystem": Link("class/kfd"),
+        f"{KFD}/uevent": uevents.text_of(DEVICE_PAIRS),
+        f"{KFD}/subsystem": Link(CLASS),
         f"{KFD}/power/runtime_status": b"unsupported\n",
         f"{KFD}/proc": Folder(),
         f"{KFD}/topology/system_properties": (
             b"platform_oem 4777524452235890003\nplatform_id 85015745549651\nplatform_rev 2\n"
         ),
         NODES: Folder(),
-        "class/kfd/kfd": Link(KFD),
+        f"{CLASS}/kfd": Link(KFD),
         **generation_entries(1),
     }
 

@@ -27,7 +27,7 @@ from amdgpu_plugin.commands.capture import take
 from amdgpu_plugin.commands.serials import mask_serials
 from amdgpu_plugin.discovery import discover
 from amdgpu_plugin.discovery.inventory import Inventory
-from amdgpu_plugin.health.presence import Bound, look
+from amdgpu_plugin.telemetry.presence import Bound, look
 from amdgpu_plugin.lanes import Lanes
 from amdgpu_plugin.product_names import ProductNames
 from amdgpu_plugin.simulation.node import SimulatedNode
@@ -133,7 +133,9 @@ def test_gpus_are_as_present_in_a_capture_as_on_the_node(shape: str, tree: Calla
     live = DirectorySysfs(tree(shape))
     capture = written(captured(live))
     for gpu in inventory(live).gpus:
-        assert look(capture, gpu.pci_address) == Bound(gpu.compute_partition)
+        seen = look(capture, gpu.pci_address, (), None)
+        assert isinstance(seen, Bound)
+        assert seen.compute_partition == gpu.compute_partition
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])

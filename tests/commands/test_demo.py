@@ -42,7 +42,7 @@ def test_every_shape_plays_to_its_end(shape: str, command: Command, stage: Path)
     for line in (
         r"   amd\.com/\w+: \d+ devices?, with the kubelet \d+ ms after the start",
         r"   given  \S.*",
-        r"   why    (one GPU|partitions of one GPU|nearest to each other: ).*",
+        r"   why    on (one GPU|2 GPUs of one hive|2 GPUs, joined by).*",
         r"   nodes  /dev/kfd, /dev/dri/renderD\d+.*",
         r"   env    AMDGPU_SIMULATED=1",
         r"   \S+ is Unhealthy: DriverUnbound: bound to no driver",
@@ -69,7 +69,10 @@ SMALLEST = """\
 
 3. A pod asks for 1 × amd.com/gpu
    given  0000:03:00.0
-   why    one GPU
+   why    on one GPU, 0000:03:00.0; NUMA node unknown
+          one device: no distance to weigh
+          leaves no GPU whole
+          it is all that is available
    nodes  /dev/kfd, /dev/dri/renderD128
    env    AMDGPU_DEVICES=0000:03:00.0
    env    AMDGPU_NUMA_NODES=

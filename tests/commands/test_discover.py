@@ -238,6 +238,35 @@ Skipped
     )
 
 
+def test_what_the_configuration_leaves_out_keeps_its_entry(command: Command, scratch: Path) -> None:
+    file = scratch / "config.yaml"
+    file.write_text("devices: {exclude: [0000:27:00.0]}")
+    node = told(command, "--simulate", "mi300x:2", "--config", str(file))
+    assert [(gpu["pci_address"], len(gpu["devices"])) for gpu in node["gpus"]] == [
+        ("0000:05:00.0", 1),
+        ("0000:27:00.0", 0),
+    ]
+    check("gpu", node["gpus"][1])
+    assert node["skipped"][0] == {
+        "path": "bus/pci/devices/0000:27:00.0",
+        "reason": "left out by devices.exclude: 0000:27:00.0",
+    }
+    assert len(node["links"]) == 1
+
+
+def test_a_selector_that_names_nothing_is_warned_about(command: Command, scratch: Path) -> None:
+    file = scratch / "config.yaml"
+    file.write_text("devices: {exclude: [1002:ffff]}")
+    answer = command("discover", "--simulate", "mi300x:1", "--config", str(file))
+    assert "devices.exclude: 1002:ffff names no GPU of this node" in answer.err
+    assert answer.status == 0
+
+
+def test_table_tells_how_many_may_share_a_device(command: Command) -> None:
+    answer = command("discover", "--simulate", "mi300x:1", "--replicas", "4")
+    assert "0000:05:00.0  amd.com/gpu × 4  AMD Instinct MI300X" in answer.out
+
+
 async def test_a_read_that_hangs_is_skipped_and_the_process_ends(scratch: Path) -> None:
     node = SimulatedNode.create(scratch / "node", "mi300x:2")
     fifo = Path(node.path_of(node.addresses[0])) / "mem_info_vram_total"

@@ -1,84 +1,64 @@
 """`inject` as people type it, against a simulated daemon in a process of its own."""
 
+import asyncio
 from pathlib import Path
 
+from amdgpu_plugin.control import ControlServer, inject_handler
 from amdgpu_plugin.simulation.kubelet import SimulatedKubelet
-from tests.processes import Running, run
+from amdgpu_plugin.simulation.node import SimulatedNode
+from tests.conftest import Answer, Command
+from tests.processes import run
 
 GPU = "amd.com/gpu"
 A, B = "0000:05:00.0", "0000:27:00.0"
 
 
-async def inject(state: Path, *words: str) -> Running:
-    async with run(*words, "--state-dir", str(state), verb="inject", stdout_too=True) as asked:
-        await asked.ends()
-    return asked
+async def inject(command: Command, state: Path, *words: str) -> Answer:
+    """In this process: starting another costs half a second."""
+    return await asyncio.to_thread(command, "inject", *words, "--state-dir", str(state))
 
 
-async def test_a_rehearsed_repartition_waits_for_the_pod_and_then_retires_the_old_id(scratch: Path) -> None:
-    plugins, pods, state = scratch / "p", scratch / "r", scratch / "s"
-    options = (
-        "--device-plugins-dir",
-        str(plugins),
-        "--pod-resources-dir",
-        str(pods),
-        "--state-dir",
-        str(state),
-    )
-    async with (
-        SimulatedKubelet(str(plugins), pod_resources=str(pods)) as kubelet,
-        run(*options, "--simulate", "mi300x:2", "--health-interval", "1", "--retire-after", "0") as daemon,
-    ):
-        await kubelet.sees(GPU, healthy=2)
-        await kubelet.allocate(GPU, 2, pod="train")
-        asked = await inject(state, A, "repartition=CPX")
-        assert (asked.process.returncode, asked.log) == (0, [f"repartition=CPX at {A}"])
-        await kubelet.sees_unhealthy(A)
-        await daemon.says("device joined", f"device={A}-cpx7", "resource=amd.com/cpx_nps1")
-        # None of its slices is given out while the pod holds the whole GPU.
-        await kubelet.sees("amd.com/cpx_nps1", healthy=0, unhealthy=8)
-        assert await daemon.says("device unhealthy", f"device={A}-cpx0", f"held as {A} of {GPU}", "train")
-        await kubelet.free("train")
-        await kubelet.sees("amd.com/cpx_nps1", healthy=8, within=20)
-        await kubelet.until(lambda: set(kubelet.devices(GPU)) == {B}, within=20)
-        assert await daemon.stop() == 0
-    assert list(state.iterdir()) == []
-
-
-async def test_what_was_injected_for_a_while_is_undone(scratch: Path) -> None:
-    plugins, pods, state = scratch / "p", scratch / "r", scratch / "s"
-    options = (
-        "--device-plugins-dir",
-        str(plugins),
-        "--pod-resources-dir",
-        str(pods),
-        "--state-dir",
-        str(state),
-    )
-    async with (
-        SimulatedKubelet(str(plugins)) as kubelet,
-        run(*options, "--simulate", "mi210:2", "--health-interval", "1") as daemon,
-    ):
-        await kubelet.sees(GPU, healthy=2)
-        address = min(kubelet.devices(GPU))
-        asked = await inject(state, address, "remove", "--for", "1")
-        assert asked.log == [f"remove at {address}, for 1 s"]
-        await daemon.says("device unhealthy", "condition=DeviceLost")
-        await kubelet.sees(GPU, healthy=2)
-
-
-async def test_a_daemon_that_refuses_or_is_not_there_is_status_1(scratch: Path) -> None:
+async def test_rehearsals_reach_the_kubelet_and_end(scratch: Path, command: Command) -> None:
     plugins, state = scratch / "p", scratch / "s"
-    nobody = await inject(state, A, "unbind")
-    assert nobody.process.returncode == 1
-    assert nobody.said("error: no answer at", "is a daemon running here, with this --state-dir?")
-    pods = ("--pod-resources-dir", str(scratch / "r"))
-    options = ("--device-plugins-dir", str(plugins), "--state-dir", str(state), *pods)
+    options = (
+        *("--device-plugins-dir", str(plugins), "--pod-resources-dir", str(scratch / "r")),
+        *("--state-dir", str(state), "--health-interval", "1", "--health-recovery-hold", "0"),
+    )
     async with (
         SimulatedKubelet(str(plugins)) as kubelet,
-        run(*options, "--simulate", "mi210:1"),
+        run(*options, "--simulate", "mi300x:2") as daemon,
     ):
-        await kubelet.sees(GPU, healthy=1)
-        refused = await inject(state, A, "unbind")
-        assert refused.process.returncode == 1
-        assert refused.said(f"no GPU '{A}' here; there are {', '.join(kubelet.devices(GPU))}")
+        await kubelet.sees(GPU, healthy=2)
+        # by an event alone, and undone when its time is up
+        said = await inject(command, state, B, "wedged", "--for", "0.1")
+        assert said == Answer(0, f"Wedged at {B}, for 0.1 s\n", "")
+        await daemon.says("device unhealthy", f"device={B}", "condition=Wedged")
+        await kubelet.sees(GPU, healthy=2)
+        # by files alone
+        said = await inject(command, state, A, "repartition=CPX")
+        assert said == Answer(0, f"repartition=CPX at {A}\n", "")
+        await kubelet.sees_unhealthy(A)
+        assert (await inject(command, state, A, "clear")).out == f"clear at {A}\n"
+        await kubelet.sees(GPU, healthy=2)
+
+
+async def test_a_daemon_that_refuses_or_is_not_there_is_status_1(scratch: Path, command: Command) -> None:
+    state = scratch / "s"
+    nobody = await inject(command, state, A, "unbind")
+    assert (nobody.status, nobody.out) == (1, "")
+    assert "error: no answer at" in nobody.err
+    assert "is a daemon running here, with this --state-dir?" in nobody.err
+    node = SimulatedNode.create(scratch / "node", "mi210:1")
+    server = asyncio.create_task(ControlServer(str(state), {"inject": inject_handler(node)}).run())
+    try:
+        while not (state / "control.sock").exists():  # noqa: ASYNC110 - nothing tells when it is there
+            await asyncio.sleep(0.001)
+        refused = await inject(command, state, A, "unbind")
+        unknown = await inject(command, state, node.addresses[0], "Overheat")
+    finally:
+        server.cancel()
+        await asyncio.wait([server])
+    assert refused == Answer(
+        1, "", f"amdgpu-plugin: error: no GPU '{A}' here; there are {node.addresses[0]}\n"
+    )
+    assert unknown.err.startswith("amdgpu-plugin: error: cannot inject 'Overheat'; did you mean Overheated?")

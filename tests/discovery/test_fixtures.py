@@ -54,6 +54,7 @@ def whole(
     vram: int | None = None,
     unique_id: str | None = None,
     mode: str | None = None,
+    integrated: bool | None = None,
 ) -> Gpu:
     """An unpartitioned GPU; `mode` is SPX where it could be partitioned, and its memory is NPS1 then."""
     device = ComputeDevice(address, "amd.com/gpu", None, f"renderD{render}", f"card{card}", kfd_node)
@@ -68,6 +69,7 @@ def whole(
         memory_partition=None if mode is None else "NPS1",
         xgmi_hive=hive,
         devices=(device,),
+        integrated=integrated,
     )
 
 
@@ -270,10 +272,25 @@ VEGA10_OLD_KERNEL = Expected(
 
 
 def desktop(
-    bus: str, device: str, card: int, *, vram: int | None = None, unique_id: str | None = None
+    bus: str,
+    device: str,
+    card: int,
+    *,
+    vram: int | None = None,
+    unique_id: str | None = None,
+    integrated: bool | None = None,
 ) -> Expected:
     """One GPU without KFD, on a machine whose PCI bus knows no NUMA node."""
-    gpu = whole(f"0000:{bus}:00.0", f"1002:{device}", 128, card, None, vram=vram, unique_id=unique_id)
+    gpu = whole(
+        f"0000:{bus}:00.0",
+        f"1002:{device}",
+        128,
+        card,
+        None,
+        vram=vram,
+        unique_id=unique_id,
+        integrated=integrated,
+    )
     return Expected((gpu,))
 
 
@@ -286,7 +303,8 @@ LACT = {
         ),
     ),
     "lact-phoenix": Expected(
-        (whole("0000:64:00.0", "1002:15bf", 128, 1, None, kfd_node=1, vram=4294967296),), kfd="readable"
+        (whole("0000:64:00.0", "1002:15bf", 128, 1, None, kfd_node=1, vram=4294967296, integrated=True),),
+        kfd="readable",
     ),
     # its KFD's CPU node is not in the snapshot; VRAM is what KFD's memory bank tells
     "lact-vangogh": Expected(
@@ -296,10 +314,12 @@ LACT = {
     ),
     "lact-rx580": desktop("09", "67df", 0, vram=4294967296),
     "lact-rx6600": desktop("12", "73ff", 1),
-    "lact-rx6900xt": desktop("0c", "73bf", 0, vram=17163091968, unique_id="946d7e1ef9b172dd"),
-    "lact-rx7600s": desktop("03", "7480", 1),
+    "lact-rx6900xt": desktop(
+        "0c", "73bf", 0, vram=17163091968, unique_id="946d7e1ef9b172dd", integrated=False
+    ),
+    "lact-rx7600s": desktop("03", "7480", 1, integrated=False),
     "lact-rx7900xtx": desktop("03", "744c", 0),
-    "lact-rx9070": desktop("03", "7550", 1),
+    "lact-rx9070": desktop("03", "7550", 1, integrated=False),
     "lact-vega56": desktop("0b", "687f", 0, vram=8573157376),
 }
 

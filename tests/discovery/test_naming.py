@@ -2,9 +2,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from amdgpu_plugin.discovery.inventory import Driver, Gpu, Inventory
-from amdgpu_plugin.discovery.naming import Naming, name_resources, names_of, style_of
+from amdgpu_plugin.discovery.inventory import Driver, Gpu, Inventory, device_of, is_replica
+from amdgpu_plugin.discovery.naming import Naming, Shares, Sharing, name_resources, names_of, style_of
 from tests.discovery.trees import mi300x
 
 SPX, DPX, CPX = (mi300x(index, mode) for index, mode in enumerate(("SPX", "DPX", "CPX")))
@@ -119,3 +121,74 @@ def test_names_are_told_by_style() -> None:
 def test_naming_changes_nothing_but_resources() -> None:
     named = name_resources(inventory([SPX, DPX]), "single")
     assert inventory(named.gpus) == inventory([SPX, DPX])
+
+
+def served(
+    gpus: Sequence[Gpu], sharing: Sharing, kept: dict[str, str] | None = None
+) -> list[tuple[str, int]]:
+    named = name_resources(inventory(gpus), "single", kept, sharing)
+    return [(gpu.devices[0].resource, gpu.devices[0].replicas) for gpu in named.gpus]
+
+
+@pytest.mark.parametrize(
+    ("sharing", "expected"),
+    [
+        (Sharing(), [("amd.com/gpu", 1), ("amd.com/cpx_nps1", 1)]),
+        (Sharing(Shares(4)), [("amd.com/gpu", 4), ("amd.com/cpx_nps1", 4)]),
+        (Sharing(Shares(4, rename=True)), [("amd.com/gpu.shared", 4), ("amd.com/cpx_nps1.shared", 4)]),
+        (Sharing(Shares(1, rename=True)), [("amd.com/gpu", 1), ("amd.com/cpx_nps1", 1)]),
+        (
+            Sharing(Shares(4, rename=True), {"amd.com/gpu": Shares(1, rename=True)}),
+            [("amd.com/gpu", 1), ("amd.com/cpx_nps1.shared", 4)],
+        ),
+        (
+            Sharing(resources={"amd.com/cpx_nps1": Shares(2, rename=True)}),
+            [("amd.com/gpu", 1), ("amd.com/cpx_nps1.shared", 2)],
+        ),
+    ],
+    ids=["not", "all", "renamed", "renamed, but not shared", "one not", "one only"],
+)
+def test_shared_resources_have_replicas_and_may_say_so(
+    sharing: Sharing, expected: list[tuple[str, int]]
+) -> None:
+    assert served([SPX, CPX], sharing) == expected
+
+
+def test_kept_names_are_the_same_whether_shared_or_not() -> None:
+    renamed = Sharing(Shares(2, rename=True))
+    named = name_resources(inventory([CPX]), "single", None, renamed)
+    assert names_of(named) == {"cpx_nps1": "amd.com/gpu"}
+    assert served([CPX, DPX], renamed, names_of(named)) == [
+        ("amd.com/gpu.shared", 2),
+        ("amd.com/dpx_nps1.shared", 2),
+    ]
+
+
+def test_a_device_listed_under_an_earlier_name_is_served_as_shared_now() -> None:
+    device = SPX.devices[0]
+    shared = replace(device, resource="amd.com/gpu.shared", replicas=2)
+    assert Sharing(Shares(2, rename=True)).served(device, "amd.com/gpu") == shared
+    assert Sharing(Shares(2, rename=True)).served(device, "amd.com/gpu.shared") == shared
+    assert Sharing().served(shared, "amd.com/gpu.shared") == replace(device, resource="amd.com/gpu")
+
+
+@given(
+    st.lists(st.sampled_from(["SPX", "DPX", "QPX", "CPX"]), min_size=1, max_size=8),
+    st.sampled_from(["single", "mixed"]),
+    st.builds(Shares, st.integers(1, 5), st.booleans()),
+    st.dictionaries(
+        st.sampled_from(["amd.com/gpu", "amd.com/cpx_nps1", "amd.com/spx_nps1"]),
+        st.builds(Shares, st.integers(1, 5), st.booleans()),
+    ),
+)
+def test_no_id_is_served_twice_whatever_the_resource(
+    modes: list[str], naming: Naming, default: Shares, by_resource: dict[str, Shares]
+) -> None:
+    gpus = [mi300x(index, mode) for index, mode in enumerate(modes)]
+    named = name_resources(inventory(gpus), naming, None, Sharing(default, by_resource))
+    devices = [device for gpu in named.gpus for device in gpu.devices]
+    served_ids = [served_id for device in devices for served_id in device.served_ids]
+    assert len(set(served_ids)) == len(served_ids) == sum(device.replicas for device in devices)
+    for device in devices:
+        assert {device_of(served_id) for served_id in device.served_ids} == {device.id}
+        assert {is_replica(served_id) for served_id in device.served_ids} == {device.replicas > 1}

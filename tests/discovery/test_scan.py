@@ -1,4 +1,5 @@
 import asyncio
+import struct
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 
 from amdgpu_plugin.discovery import kfd_reader
 from amdgpu_plugin.discovery.inventory import Driver, Inventory, Skipped
+from amdgpu_plugin.discovery.offering import Offering
 from amdgpu_plugin.discovery.scan import Scanner, discover, gpu_lane
 from amdgpu_plugin.lanes import Hung, Lane, Lanes
 from amdgpu_plugin.product_names import ProductNames
@@ -40,6 +42,9 @@ class Gated:
         self._tree = in_memory(tree)
         self._gates = {path: threading.Event() for path in blocked}
         self.readers: dict[str, str] = {}
+
+    def becomes(self, tree: Tree) -> None:
+        self._tree = in_memory(tree)
 
     def let_go(self) -> None:
         for gate in self._gates.values():
@@ -279,3 +284,68 @@ def test_kfd_that_is_slow_but_comes_on_is_waited_for_until_the_end(
         return await kfd_reader._done(lane.walk, lane, 0.25, end)
 
     assert in_virtual_time(walk()) == (done, took)
+
+
+def card_and_apu() -> Tree:
+    """Two GPUs, the second of them an APU by its gpu_metrics."""
+    tree = mi300x_node(count=2)
+    for index, layout in enumerate((1, 2)):
+        tree[f"{pci_path(ADDRESSES[index])}/gpu_metrics"] = Blob(struct.pack("<HBB", 4, layout, 3))
+    return tree
+
+
+def asleep(tree: Tree, index: int) -> None:
+    put(tree, pci_path(ADDRESSES[index]), {"power/runtime_status": "suspended\n"})
+
+
+async def kinds(scanner: Scanner) -> dict[str, tuple[bool | None, bool]]:
+    """Of each GPU, whether it is an APU, and whether it is left out."""
+    found = await scanner.scan(deadline=LONG)
+    return {gpu.pci_address: (gpu.integrated, gpu.left_out is not None) for gpu in found.gpus}
+
+
+async def test_an_apu_is_known_though_it_sleeps_later() -> None:
+    tree = card_and_apu()
+    sysfs = Gated(tree)
+    scanner = Scanner(sysfs, Lanes(), NO_NAMES)
+    awake = {ADDRESSES[0]: (False, False), ADDRESSES[1]: (True, True)}
+    assert await kinds(scanner) == awake
+    asleep(tree, 1)
+    sysfs.becomes(tree)
+    assert await kinds(scanner) == awake
+
+
+async def test_a_gpu_that_sleeps_from_the_first_counts_as_discrete() -> None:
+    tree = card_and_apu()
+    asleep(tree, 1)
+    scanner = Scanner(in_memory(tree), Lanes(), NO_NAMES)
+    assert await kinds(scanner) == {ADDRESSES[0]: (False, False), ADDRESSES[1]: (None, False)}
+
+
+async def test_another_gpu_at_the_address_of_one_that_left_is_looked_at_anew() -> None:
+    tree = card_and_apu()
+    sysfs = Gated(tree)
+    scanner = Scanner(sysfs, Lanes(), NO_NAMES)
+    await kinds(scanner)
+    sysfs.becomes(mi300x_node(count=1))
+    await kinds(scanner)
+    tree[f"{pci_path(ADDRESSES[1])}/gpu_metrics"] = Blob(struct.pack("<HBB", 4, 1, 3))
+    sysfs.becomes(tree)
+    assert (await kinds(scanner))[ADDRESSES[1]] == (False, False)
+
+
+async def test_an_apu_stays_left_out_after_the_card_beside_it_failed() -> None:
+    sysfs = Gated(card_and_apu())
+    scanner = Scanner(sysfs, Lanes(), NO_NAMES)
+    await kinds(scanner)
+    tree = {path: entry for path, entry in card_and_apu().items() if ADDRESSES[0] not in path}
+    sysfs.becomes(tree)
+    assert await kinds(scanner) == {ADDRESSES[1]: (True, True)}
+
+
+async def test_what_is_left_out_changes_no_others_name() -> None:
+    tree = mi300x_node("CPX", count=2)
+    put(tree, pci_path(ADDRESSES[1]), {"current_memory_partition": "NPS4\n"})
+    offering = Offering(exclude=(ADDRESSES[1],))
+    found = await discover(in_memory(tree), Lanes(), names=NO_NAMES, offering=offering)
+    assert {device.resource for gpu in found.gpus for device in gpu.devices} == {"amd.com/gpu"}

@@ -2,8 +2,13 @@ from dataclasses import replace
 
 import pytest
 
-from amdgpu_plugin.discovery.inventory import ComputeDevice, Gpu, XcpDevice
-from amdgpu_plugin.health.listing import with_held_elsewhere, without_left
+from amdgpu_plugin.discovery.inventory import ComputeDevice, Driver, Gpu, Inventory, XcpDevice
+from amdgpu_plugin.health.listing import (
+    with_earlier,
+    with_held_elsewhere,
+    with_verdicts,
+    without_left,
+)
 from amdgpu_plugin.node import Held, Holder, Holders, ListedDevice, Verdict
 
 A, B = "0000:05:00.0", "0000:27:00.0"
@@ -95,10 +100,36 @@ def test_the_same_id_under_another_resource_is_held_elsewhere() -> None:
     assert with_held_elsewhere((listed,), holders, (), now=7) == (replace(listed, verdict=verdict),)
 
 
-def test_a_replica_is_held_under_its_devices_own_id() -> None:
-    listed = replace(whole(), device=replace(whole().device, id=f"{A}::2"))
+def shared(resource: str = "amd.com/gpu") -> ListedDevice:
+    listed = whole(resource=resource)
+    return replace(listed, device=replace(listed.device, replicas=2))
+
+
+def test_a_shared_device_of_which_a_replica_is_held_is_healthy() -> None:
     holders = {Held("amd.com/gpu", f"{A}::1"): POD}
-    assert with_held_elsewhere((listed,), holders, (), now=7) == (listed,)
+    assert with_held_elsewhere((shared(),), holders, (), now=7) == (shared(),)
+
+
+def test_a_replica_of_before_there_were_fewer_is_no_trouble() -> None:
+    holders = {Held("amd.com/gpu", f"{A}::7"): POD}
+    assert with_held_elsewhere((shared(),), holders, (), now=7) == (shared(),)
+
+
+@pytest.mark.parametrize(
+    ("listed", "held"),
+    [
+        (whole(), Held("amd.com/gpu", f"{A}::1")),
+        (shared(), Held("amd.com/gpu", A)),
+        (shared("amd.com/gpu.shared"), Held("amd.com/gpu", A)),
+        (whole(), Held("amd.com/gpu.shared", f"{A}::1")),
+    ],
+    ids=["shared before", "unshared before", "unshared before, and renamed", "shared and renamed before"],
+)
+def test_a_device_is_not_given_out_while_it_is_held_as_it_was_served_before(
+    listed: ListedDevice, held: Held
+) -> None:
+    verdict = held_elsewhere(f"held as {held.device_id} of {held.resource} by ml/train")
+    assert with_held_elsewhere((listed,), {held: POD}, (), now=7) == (replace(listed, verdict=verdict),)
 
 
 def test_it_ends_with_the_pod_and_keeps_its_beginning_until_then() -> None:
@@ -143,10 +174,20 @@ RETIRED = Verdict("Retired", "the compute partition mode is now CPX", 100.0)
         ({}, 699.9, True),
         ({}, 700.0, False),
         ({Held("amd.com/gpu", A): POD}, 9999.0, True),
+        ({Held("amd.com/gpu", f"{A}::3"): POD}, 9999.0, True),
+        ({Held("amd.com/gpu.shared", f"{A}::3"): POD}, 9999.0, True),
         ({Held("amd.com/gpu", B): POD}, 700.0, False),
         (None, 9999.0, True),
     ],
-    ids=["too early", "in time", "held", "another held", "holders not known"],
+    ids=[
+        "too early",
+        "in time",
+        "held",
+        "a replica held",
+        "held under the name of before",
+        "another held",
+        "holders not known",
+    ],
 )
 def test_a_retired_id_leaves_when_nobody_holds_it(
     holders: Holders | None, now: float, *, stays: bool
@@ -165,3 +206,21 @@ def test_no_id_leaves_before_it_was_seen_unhealthy() -> None:
     devices = (whole(verdict=RETIRED),)
     assert without_left(devices, {}, now=104.9, retire_after_seconds=0) == devices
     assert without_left(devices, {}, now=105.0, retire_after_seconds=0) == ()
+
+
+def inventory(*gpus: Gpu) -> Inventory:
+    return Inventory(Driver("amdgpu", None, "readable"), gpus, (), ())
+
+
+def test_an_id_of_a_gpu_that_is_left_out_now_is_retired() -> None:
+    before = (whole(), whole(B))
+    left_out = replace(before[0].gpu, left_out="left out by devices.exclude: 1002:74a1")
+    there = replace(before[1].gpu, devices=(before[1].device,))
+    verdict = Verdict("Retired", "left out by devices.exclude: 1002:74a1", 7)
+    now = with_verdicts(with_earlier(before, inventory(left_out, there)), {}, {B: "SPX"}, now=7)
+    assert [(listed.id, listed.verdict) for listed in now] == [(A, verdict), (B, None)]
+    later = with_verdicts(with_earlier(now, inventory(left_out, there)), {}, {A: "SPX", B: "SPX"}, now=50)
+    assert [(listed.id, listed.verdict) for listed in later] == [(A, verdict), (B, None)]
+    again = replace(left_out, left_out=None, devices=(before[0].device,))
+    back = with_verdicts(with_earlier(later, inventory(again, there)), {}, {A: "SPX", B: "SPX"}, now=60)
+    assert [(listed.id, listed.verdict) for listed in back] == [(A, None), (B, None)]

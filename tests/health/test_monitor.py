@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +15,11 @@ import pytest
 from amdgpu_plugin.discovery import Scanner
 from amdgpu_plugin.discovery.inventory import Driver, Inventory
 from amdgpu_plugin.discovery.naming import Naming
-from amdgpu_plugin.health import monitor as monitor_module
-from amdgpu_plugin.health.monitor import SETTLE_SECONDS, Monitor
+from amdgpu_plugin.health import survey as survey_module
+from amdgpu_plugin.health.monitor import Clocks, Monitor, Remembered, Spans
+from amdgpu_plugin.health.policy import rules_of
+from amdgpu_plugin.health.settling import SETTLE_SECONDS
+from amdgpu_plugin.health.survey import Survey
 from amdgpu_plugin.lanes import Lanes
 from amdgpu_plugin.node import Latest, NodeState, Verdict
 from amdgpu_plugin.product_names import ProductNames
@@ -81,13 +84,17 @@ class World:
     node: SimulatedNode
     sysfs: Blocking
     state: Recorded
+    monitor: Monitor = field(init=False)
     seconds: float = 0.0
     unix_seconds: float = NOW
-    asked: Latest[int] = field(default_factory=lambda: Latest(0))
+    surveys: Latest[int] = field(default_factory=lambda: Latest(0))
+    probes: Latest[Mapping[str, int]] = field(default_factory=lambda: Latest({}))
 
-    def unix_time(self) -> float:
-        self.asked.set(self.asked.value + 1)
-        return self.unix_seconds
+    def surveyed(self) -> None:
+        self.surveys.set(self.surveys.value + 1)
+
+    def probed(self, address: str) -> None:
+        self.probes.set({**self.probes.value, address: self.probes.value.get(address, 0) + 1})
 
     async def lists(self, *expected: Listed) -> NodeState:
         """The state that lists exactly these, once there is one."""
@@ -105,9 +112,15 @@ class World:
         )
 
     async def rounds(self, count: int) -> None:
-        """That many whole rounds from now on: in each, it asks for the UNIX time once or twice."""
-        seen = self.asked.value
-        await until(self.asked, lambda now: now > seen + 2 * count)
+        """That many whole rounds from now on, of all GPUs that answered before and then of the node."""
+        before = self.probes.value
+        await until(self.probes, lambda now: all(now[gpu] > before[gpu] + count for gpu in before))
+        await self.survey_rounds(count)
+
+    async def survey_rounds(self, count: int) -> None:
+        """That many whole looks at the node from now on, whatever hangs."""
+        seen = self.surveys.value
+        await until(self.surveys, lambda now: now > seen + count)
 
 
 def listed(state: NodeState) -> Listed:
@@ -143,6 +156,9 @@ async def world(
     before: Callable[[SimulatedNode], object] = nothing,
     meanwhile: Callable[[SimulatedNode], object] = nothing,
     held: str | None = None,
+    hold: float = 0,
+    deadline: float = 5,
+    earlier: Remembered = Remembered({}, ()),
 ) -> AsyncIterator[World]:
     """A monitor that never rests.
 
@@ -156,17 +172,28 @@ async def world(
     monitor = Monitor(
         sysfs=sysfs,
         lanes=lanes,
-        scanner=Scanner(sysfs, lanes, ProductNames(amdgpu_ids=os.devnull, pci_ids=os.devnull)),
-        naming=naming,
-        period_seconds=0.005,
-        read_deadline_seconds=5,
-        clock=lambda: made.seconds,
-        wall_clock=made.unix_time,
+        survey=Survey(
+            sysfs=sysfs,
+            lanes=lanes,
+            scanner=Scanner(sysfs, lanes, ProductNames(amdgpu_ids=os.devnull, pci_ids=os.devnull)),
+            naming=naming,
+            deadline_seconds=deadline,
+        ),
+        rules=rules_of(
+            mode="enforce", interval_seconds=30, hold_seconds=hold, read_deadline_seconds=deadline
+        ),
+        spans=Spans(period=0.005, interval=0, deadline=deadline),
+        clocks=Clocks(monotonic=lambda: made.seconds, unix=lambda: made.unix_seconds),
+        earlier=earlier,
+        surveyed=made.surveyed,
+        probed=made.probed,
     )
-    made.state = Recorded(await monitor.first_state())
+    made.monitor = monitor
+    first = await monitor.first_look()
+    made.state = monitor.node = Recorded(first.value)
     meanwhile(node)
     try:
-        async with running(monitor.run(made.state)):
+        async with running(monitor.run()):
             yield made
     finally:
         sysfs.release()
@@ -175,7 +202,7 @@ async def world(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What hangs is given up soon."""
-    monkeypatch.setattr(monitor_module, "FIRST_SCAN_SECONDS", 0.5)
+    monkeypatch.setattr(survey_module, "FIRST_SCAN_SECONDS", 0.5)
 
 
 # -- A GPU goes and comes --
@@ -265,8 +292,11 @@ async def test_kfd_that_comes_late_is_taken_in(scratch: Path, shape: str, kfd_no
 
 async def test_a_quiet_node_wakes_nobody(scratch: Path) -> None:
     async with world(scratch, "mixed:2") as it:
+        await it.rounds(2)
+        told = len(it.state.history)
         await it.rounds(3)
-        assert it.state.history == it.state.history[:1]
+        assert it.state.history[told:] == []
+        assert {state.revision for state in it.state.history} == {0}
 
 
 async def test_a_node_without_gpus_is_said_once(scratch: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -418,21 +448,28 @@ async def test_a_name_stands_for_one_size_and_a_size_has_one_name(
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_hung_look_changes_no_verdict(scratch: Path) -> None:
-    async with world(scratch, "mi300x:3") as it:
-        it.node.repartition(A, "CPX")
+async def test_a_gpu_that_hangs_is_unresponsive_alone_and_holds_up_no_other(scratch: Path) -> None:
+    async with world(scratch, "mi300x:3", deadline=0.05) as it:
+        await it.lists(whole(A, B, C))
+        it.sysfs.held = f"{A}/current_compute_partition"
+        state = await it.lists(whole(A, ill="Unresponsive"), whole(B, C))
+        assert verdict_of(state, A) == Verdict("Unresponsive", "no answer in 0.05 s", since=NOW)
         it.node.unbind(B)
-        before = (whole(A, ill="Retired"), whole(B, ill="DriverUnbound"), whole(C))
-        state = await it.lists(*before)
-        it.sysfs.held = "current_compute_partition"
-        await it.rounds(3)
-        assert it.state.value.devices == state.devices
-        it.node.repartition(A, "SPX")
-        it.node.repartition(C, "DPX")
-        await it.rounds(2)
-        assert it.state.value.devices == state.devices
+        await it.lists(whole(A, ill="Unresponsive"), whole(B, ill="DriverUnbound"), whole(C))
         it.sysfs.release()
-        await it.lists(whole(A), whole(B, ill="DriverUnbound"), whole(C, ill="Retired"))
+        await it.lists(whole(A), whole(B, ill="DriverUnbound"), whole(C))
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_all_gpus_that_hang_at_once_are_more_likely_our_trouble(scratch: Path) -> None:
+    async with world(scratch, "mi300x:2", deadline=0.05) as it:
+        await it.lists(whole(A, B))
+        it.sysfs.held = "current_compute_partition"
+        state = await until(it.state, lambda state: state.guard_active)
+        assert listed(state) == whole(A, B)
+        it.sysfs.release()
+        await until(it.state, lambda state: not state.guard_active)
+        assert listed(it.state.value) == whole(A, B)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -1,7 +1,7 @@
 """Writes what is made out of other files: run `.venv/bin/python -m tests.helm.generate` after a change.
 
-The `config` and `simulate` parts of values.schema.json come from the daemon's own tables, the table in docs/helm.md
-from the schema and values.yaml, the golden file from the chart. Tests compare all of them.
+The `config` and `simulate` parts of values.schema.json come from the daemon's own tables, the names of alerts in it from
+the chart's rules, the table in docs/helm.md from the schema and values.yaml, the golden file from the chart. Tests compare all of them.
 """
 
 import json
@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from amdgpu_plugin.config import CONDITIONS, OPTIONS, Option
-from amdgpu_plugin.config.nested import NUMBERS, OUR_VARIABLES
+from amdgpu_plugin.config.nested import MOST_REPLICAS, NUMBERS, OUR_VARIABLES, RESOURCE
+from amdgpu_plugin.health.conditions import Number
 from amdgpu_plugin.simulation.shapes import SHAPE_NAMES
 from tests.helm.chart import CHART, GOLDEN, ROOT, render_text
 
@@ -22,7 +23,6 @@ SCHEMA = CHART / "values.schema.json"
 PAGE = ROOT / "docs" / "helm.md"
 _MADE = re.compile(r"(<!-- Below: .*? -->\n).*?(<!-- /values -->\n)", re.DOTALL)
 _SECONDS = re.compile(r"(seconds, )?(\d+) to (\d+)")
-_COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
 _ABSOLUTE: Schema = {"type": "string", "pattern": "^/"}
 _ADDRESS = r"^((\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*):[0-9]{1,5})?$"
 
@@ -33,8 +33,25 @@ def group(properties: Mapping[str, Schema], *required: str) -> Schema:
     return {"type": "object", "additionalProperties": False, "properties": dict(properties)} | needed
 
 
+def number_schema(number: Number | None) -> dict[str, Schema]:
+    """What a condition's number may be; nothing for a condition without one."""
+    if number is None:
+        return {}
+    return {number.key: {"type": "integer", "minimum": number.low, "maximum": number.high}}
+
+
 _SELECTORS: Schema = {"type": "array", "items": {"type": "string", "minLength": 1}}
 _BY_KEY: Mapping[str, Schema] = {
+    "sharing.resources": {
+        "type": "object",
+        "propertyNames": {"pattern": f"^{RESOURCE}$"},
+        "additionalProperties": group(
+            {
+                "replicas": {"type": "integer", "minimum": 1, "maximum": MOST_REPLICAS},
+                "rename": {"type": "boolean"},
+            }
+        ),
+    },
     "devices.include": {"anyOf": [{"const": "all"}, _SELECTORS | {"minItems": 1}]},
     "devices.exclude": _SELECTORS,
     "http.address": {"type": "string", "pattern": _ADDRESS},
@@ -64,8 +81,7 @@ _BY_KEY: Mapping[str, Schema] = {
     "health.conditions": group(
         {
             name: group(
-                {"effect": {"enum": ["unhealthy", "inform", "ignore"]}}
-                | ({NUMBERS[name]: _COUNT} if name in NUMBERS else {})
+                {"effect": {"enum": ["unhealthy", "inform", "ignore"]}} | number_schema(NUMBERS.get(name))
             )
             for name in CONDITIONS
         }
@@ -106,10 +122,28 @@ def option_schema(option: Option) -> Schema:
     return {"type": "string", "minLength": 1}
 
 
+def alerts() -> list[str]:
+    """Names of the alerts in the chart's rules, in their order."""
+    (group_of_all,) = yaml.safe_load((CHART / "files" / "rules.yaml").read_text())["groups"]
+    return list(dict.fromkeys(rule["alert"] for rule in group_of_all["rules"] if "alert" in rule))
+
+
+def rule_schema() -> dict[str, Schema]:
+    """What may be said of single alerts: whether they are left out, and what else they may be."""
+    duration: Schema = {"type": "string", "pattern": "^([0-9]+[smhd])+$"}
+    custom = group({"for": duration, "severity": {"enum": ["critical", "warning", "info"]}})
+    return {
+        "disabled": group({name: {"type": "boolean"} for name in alerts()}),
+        "customRules": group(dict.fromkeys(alerts(), custom)),
+    }
+
+
 def whole_schema() -> Schema:
     """The chart's schema with the made parts in place."""
     schema: Schema = json.loads(SCHEMA.read_text())
     schema["properties"]["config"] = config_schema()
+    for key, part in rule_schema().items():
+        schema["properties"]["prometheusRule"]["properties"][key] |= part
     schema["properties"]["simulate"]["properties"]["shape"] = {
         "description": f"{', '.join(f'`{name}`' for name in SHAPE_NAMES)}, each also with a count as in `mi300x:4`; "
         "empty: the node's own GPUs",

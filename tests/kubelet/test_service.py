@@ -5,13 +5,17 @@ from dataclasses import replace
 from typing import Any
 
 import grpc
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
+from amdgpu_plugin.allocation.container import DeviceNode, Extras, Mount
+from amdgpu_plugin.config.nested import MOST_REPLICAS
 from amdgpu_plugin.discovery.inventory import Driver, KfdAccess, Link, Skipped
 from amdgpu_plugin.kubelet import service as service_module
 from amdgpu_plugin.kubelet.api import deviceplugin_pb2 as api
 from amdgpu_plugin.kubelet.api import deviceplugin_pb2_grpc as wire
-from amdgpu_plugin.kubelet.service import DevicePluginService, Streams
+from amdgpu_plugin.kubelet.service import DevicePluginService, Streams, allocatable, device_list
 from amdgpu_plugin.node import Latest, ListedDevice, NodeState, Verdict
 from tests.kubelet.worlds import GPU, UNBOUND, device, device_plugin, lines, state, until
 
@@ -187,6 +191,29 @@ async def test_a_client_that_is_gone_ends_its_stream(directory: str) -> None:
         await until(plugin.service.streams, lambda streams: streams.live == 0)
 
 
+async def test_a_shared_device_is_listed_by_each_of_its_replicas(directory: str) -> None:
+    first = state(device(1, replicas=2), device(2, numa_node=1, verdict=UNBOUND, replicas=3), device(3))
+    async with served(directory, first) as plugin:
+        answer: Any = await plugin.stub.ListAndWatch(api.Empty()).read()
+    assert [(told.ID, told.health, told.topology.nodes[0].ID) for told in answer.devices] == [
+        ("0000:01:00.0::0", "Healthy", 0),
+        ("0000:01:00.0::1", "Healthy", 0),
+        ("0000:02:00.0::0", "Unhealthy", 1),
+        ("0000:02:00.0::1", "Unhealthy", 1),
+        ("0000:02:00.0::2", "Unhealthy", 1),
+        ("0000:03:00.0", "Healthy", 0),
+    ]
+
+
+def test_the_longest_list_fits_into_what_the_kubelet_takes() -> None:
+    devices = [device(bus, resource=GPU, numa_node=63, replicas=MOST_REPLICAS) for bus in range(256)]
+    slices = [
+        replace(each, device=replace(each.device, id=f"{each.id}-cpx{number % 8}"))
+        for number, each in enumerate(devices)
+    ]
+    assert device_list(state(*slices), GPU).ByteSize() < 4 * 1024 * 1024
+
+
 # ---- Allocate ----
 
 
@@ -262,11 +289,86 @@ async def test_a_simulated_device_is_the_hosts_null(directory: str) -> None:
     }
 
 
+async def test_a_replica_is_given_as_its_device(directory: str) -> None:
+    async with served(directory, state(device(1, replicas=4), device(2, replicas=4))) as plugin:
+        answer = await plugin.allocate(["0000:02:00.0::3", "0000:01:00.0::0"])
+    assert answer == api.AllocateResponse(container_responses=[given(2, 1, numa_nodes="0,0")])
+
+
+TWICE = ["0000:01:00.0::2", "0000:02:00.0::0", "0000:01:00.0::0"]
+
+
+async def test_two_replicas_of_one_device_are_one_device_and_a_warning(
+    directory: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served(directory, state(device(1, replicas=4), device(2, replicas=4))) as plugin:
+        answer = await plugin.allocate(TWICE)
+    assert answer == api.AllocateResponse(container_responses=[given(1, 2, numa_nodes="0,0")])
+    assert [
+        (record.message, record.__dict__["fields"])
+        for record in lines(caplog, service_module.log)
+        if record.levelname == "WARNING"
+    ] == [
+        (
+            "several replicas of one device in one container",
+            {"resource": GPU, "devices": "0000:01:00.0::2,0000:01:00.0::0"},
+        )
+    ]
+
+
+async def test_two_replicas_of_one_device_are_refused_where_sharing_is_strict(directory: str) -> None:
+    node = Latest(state(device(1, replicas=4), device(2, replicas=4)))
+    service = DevicePluginService(GPU, node, simulated=False, strict_sharing=True)
+    async with device_plugin(f"{directory}/plugin.sock", service) as stub:
+        plugin = Served(service, node, stub)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await plugin.allocate(TWICE)
+        await plugin.allocate(["0000:01:00.0::2"], ["0000:01:00.0::0"])
+    assert (refused.value.code(), refused.value.details()) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "0000:01:00.0::2, 0000:01:00.0::0 are one device, shared with itself",
+    )
+
+
+async def test_what_the_operator_adds_is_in_the_answer(directory: str) -> None:
+    extras = Extras(
+        nodes=(DeviceNode("/dev/fuse", "/dev/fuse0", "rwm"),),
+        mounts=(Mount("/opt/rocm", "/opt/rocm-7", read_only=True),),
+        environment=(("A", "1"),),
+    )
+    node = Latest(state(device(1)))
+    service = DevicePluginService(GPU, node, simulated=False, extras=extras)
+    async with device_plugin(f"{directory}/plugin.sock", service) as stub:
+        answer = await Served(service, node, stub).allocate(["0000:01:00.0"])
+    plain = given(1, numa_nodes="0")
+    assert answer.container_responses == [
+        api.ContainerAllocateResponse(
+            envs={**plain.envs, "A": "1"},
+            mounts=[api.Mount(container_path="/opt/rocm", host_path="/opt/rocm-7", read_only=True)],
+            devices=[
+                *plain.devices,
+                api.DeviceSpec(container_path="/dev/fuse", host_path="/dev/fuse0", permissions="rwm"),
+            ],
+        )
+    ]
+
+
+SHARED = state(*(device(bus, replicas=bus) for bus in (1, 2, 3, 4)))
+SERVED_IDS = [served_id for listed in SHARED.devices for served_id in listed.device.served_ids]
+
+
+@hypothesis.given(st.lists(st.sampled_from(SERVED_IDS), max_size=20))
+def test_each_distinct_device_is_allocated_once_in_the_order_asked(served_ids: list[str]) -> None:
+    given_ids = [listed.id for listed in allocatable(SHARED, GPU, served_ids)]
+    assert given_ids == list(dict.fromkeys(served_id.split("::")[0] for served_id in served_ids))
+
+
 MIXED = (
     device(1),
     device(2, verdict=UNBOUND),
     device(3, resource="amd.com/cpx_nps1"),
     device(4, verdict=UNBOUND),
+    device(5, replicas=2),
 )
 FOREIGN_ID = "x" * 500
 UNKNOWN_GPU7 = "amd.com/gpu has no device 'gpu7' on this node"
@@ -298,6 +400,24 @@ REFUSED: dict[str, tuple[list[list[str]], grpc.StatusCode, str]] = {
         [["0000:02:00.0"]],
         grpc.StatusCode.FAILED_PRECONDITION,
         UNHEALTHY_2,
+    ),
+    "a replica of what is not shared": (
+        [["0000:01:00.0::0"]],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "amd.com/gpu has no device '0000:01:00.0::0' on this node",
+    ),
+    "what is shared, without its replica": (
+        [["0000:05:00.0"]],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "amd.com/gpu has no device '0000:05:00.0' on this node",
+    ),
+    "replicas that do not exist": (
+        [[f"0000:05:00.0::{number}" for number in ("2", "01", "-1", "", "x", "0::0", "٠")]],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "; ".join(
+            f"amd.com/gpu has no device '0000:05:00.0::{number}' on this node"
+            for number in ("2", "01", "-1", "", "x", "0::0", "٠")
+        ),
     ),
     "several unknown, all named": (
         [["gpu7", "0000:01:00.0", "0000:03:00.0"]],
@@ -444,7 +564,7 @@ async def test_a_fault_of_ours_gets_an_empty_preference_and_is_told(
     def fault(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(service_module, "prefer", fault)
+    monkeypatch.setattr(service_module, "prefer_at_once", fault)
     async with served(directory, state(device(1))) as plugin:
         assert await plugin.prefer(asked(1, ids(1))) == [[]]
     assert [record.message for record in lines(caplog, service_module.log)] == [

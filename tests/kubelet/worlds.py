@@ -27,11 +27,16 @@ GUARD_SECONDS = 10.0
 
 
 def device(
-    bus: int, *, resource: str = GPU, numa_node: int | None = 0, verdict: Verdict | None = None
+    bus: int,
+    *,
+    resource: str = GPU,
+    numa_node: int | None = 0,
+    verdict: Verdict | None = None,
+    replicas: int = 1,
 ) -> ListedDevice:
     """The whole GPU at 0000:<bus>:00.0, whose render node is renderD<128 + bus>."""
     address = f"0000:{bus:02x}:00.0"
-    compute = ComputeDevice(address, resource, None, f"renderD{128 + bus}", None, None)
+    compute = ComputeDevice(address, resource, None, f"renderD{128 + bus}", None, None, replicas)
     gpu = Gpu(address, None, None, None, numa_node, None, None, None, None, (compute,))
     return ListedDevice(compute, gpu, verdict)
 

@@ -1,12 +1,11 @@
 import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from amdgpu_plugin.simulation.node import SimulatedNode, SimulationError
 from amdgpu_plugin.simulation.shapes import SHAPE_NAMES
+from tests.simulation.trees import difference, headlines, outside_kfd, snapshot
 
 # Node 2 and its links to nodes 0, 3 and 10 on a node of eight MI300X in CPX, by an in-tree 6.x kernel:
 # ROCm/k8s-device-plugin, testdata/topo-mi300-cpx.
@@ -84,32 +83,8 @@ FIRST_PATH = f"devices/pci0000:00/0000:00:01.1/0000:01:00.0/0000:02:00.0/0000:03
 
 
 @pytest.fixture
-def directory() -> Iterator[str]:
-    """On a tmpfs where there is one: a full node has ten thousand files."""
-    shared_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=shared_memory) as name:
-        yield name
-
-
-def snapshot(root: str) -> dict[str, bytes | str]:
-    """Every file with its bytes, every link with its text."""
-    found: dict[str, bytes | str] = {}
-    for folder, folders, files in os.walk(root):
-        for name in folders + files:
-            path = os.path.join(folder, name)
-            if os.path.islink(path):
-                found[os.path.relpath(path, root)] = os.readlink(path)
-            elif name in files:
-                found[os.path.relpath(path, root)] = Path(path).read_bytes()
-    return found
-
-
-def difference(before: dict[str, bytes | str], after: dict[str, bytes | str]) -> set[str]:
-    return {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
-
-
-def outside_kfd(tree: dict[str, bytes | str]) -> dict[str, bytes | str]:
-    return {path: content for path, content in tree.items() if not path.startswith(TOPOLOGY)}
+def directory(scratch: Path) -> str:
+    return str(scratch)
 
 
 def read(node: SimulatedNode, path: str) -> str:
@@ -149,14 +124,6 @@ def locations(node: SimulatedNode) -> list[int]:
 
 def generation(node: SimulatedNode) -> int:
     return int(read(node, "class/kfd/kfd/topology/generation_id"))
-
-
-def headlines(events: list[bytes]) -> list[str]:
-    """`action@last part of the path`."""
-    return [
-        f"{action}@{path.rpartition('/')[2]}"
-        for action, _, path in (e.decode().split("\0")[0].partition("@") for e in events)
-    ]
 
 
 def test_kernel_before_6_12_gives_the_topology_captured_on_a_real_node(directory: str) -> None:
@@ -410,12 +377,15 @@ def test_freed_minors_go_to_whoever_binds_next(directory: str) -> None:
     assert properties(node, 2)["drm_render_minor"] == 128
 
 
-def test_repartition_touches_kfd_and_the_mode_alone_and_sends_nothing(directory: str) -> None:
+def test_repartition_touches_kfd_the_mode_and_gpu_metrics_alone_and_sends_nothing(directory: str) -> None:
     events: list[bytes] = []
     node = SimulatedNode.create(directory, "mi300x:2", on_uevent=events.append)
     before = outside_kfd(snapshot(node.root))
     node.repartition(FIRST, "CPX")
-    assert difference(before, outside_kfd(snapshot(node.root))) == {f"{FIRST_PATH}/current_compute_partition"}
+    assert difference(before, outside_kfd(snapshot(node.root))) == {
+        f"{FIRST_PATH}/current_compute_partition",
+        f"{FIRST_PATH}/gpu_metrics",
+    }
     assert locations(node) == [0, 0, 0x2700, *range(0x500, 0x508)]
     assert generation(node) == 3 + 1 + 8
     assert events == []

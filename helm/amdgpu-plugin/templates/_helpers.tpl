@@ -71,7 +71,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- $address = $http.address -}}
 {{- end -}}
 {{- if or (eq $address "") (regexMatch "^(127\\.|localhost:|\\[::1\\])" $address) -}}
-{{- fail (printf "probes.enabled: the kubelet cannot reach config.http.address %q" $address) -}}
+{{- fail (printf "the kubelet and Prometheus cannot reach config.http.address %q: set another, or probes.enabled and podMonitor.enabled to false" $address) -}}
 {{- end -}}
 {{- regexFind "[0-9]+$" $address -}}
 {{- end }}
@@ -92,4 +92,32 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if $affinity -}}
 {{- toYaml $affinity -}}
 {{- end -}}
+{{- end }}
+
+{{/* files/rules.yaml as the values want it. Its alerts know the plugin's targets by the name of their job. */}}
+{{- define "amdgpu-plugin.rules" -}}
+{{- $wanted := .Values.prometheusRule -}}
+{{- $any := `job=~".*amdgpu-plugin.*"` -}}
+{{- $job := $any -}}
+{{- if .Values.podMonitor.enabled -}}
+{{- $job = printf `job="%s/%s"` .Release.Namespace (include "amdgpu-plugin.fullname" .) -}}
+{{- end -}}
+{{- $groups := list -}}
+{{- range $group := (.Files.Get "files/rules.yaml" | fromYaml).groups -}}
+{{- $rules := list -}}
+{{- range $rule := $group.rules -}}
+{{- $_ := set $rule "expr" ($rule.expr | replace $any $job) -}}
+{{- with $rule.alert -}}
+{{- $custom := default dict (get (default dict $wanted.customRules) .) -}}
+{{- with $custom.for }}{{ $_ = set $rule "for" . }}{{ end -}}
+{{- with $custom.severity }}{{ $_ = set $rule.labels "severity" . }}{{ end -}}
+{{- $_ = set $rule.annotations "runbook_url" (printf "%s#%s" $wanted.runbookUrl (lower .)) -}}
+{{- end -}}
+{{- if not (get (default dict $wanted.disabled) (default "" $rule.alert)) -}}
+{{- $rules = append $rules $rule -}}
+{{- end -}}
+{{- end -}}
+{{- $groups = append $groups (set $group "rules" $rules) -}}
+{{- end -}}
+{{- toYaml (dict "groups" $groups) -}}
 {{- end }}
