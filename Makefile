@@ -4,6 +4,8 @@
 PYTHON ?= python3
 ARGS ?=
 UPGRADE ?=
+# Tests wait for sockets and processes more than they compute: more of them than there are cores.
+JOBS ?= 4
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -32,7 +34,7 @@ demo: setup  ## the plugin against a simulated node and kubelet, on this machine
 	@$(VENV)/bin/amdgpu-plugin demo
 
 test: $(VENV)/stamp-test  ## all tests, with line and branch coverage; make test ARGS="-k kfd"
-	@$(PY) -m pytest --cov --cov-report=term $(ARGS)
+	@$(PY) -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term $(ARGS)
 
 lint: $(VENV)/stamp-lint  ## formatting, ruff, mypy --strict
 	@$(PY) -m ruff format --check .

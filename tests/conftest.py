@@ -64,6 +64,7 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     """
     for name in [name for name in os.environ if name.startswith("AMDGPU_PLUGIN_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("AMDGPU_PLUGIN_HTTP_ADDRESS", "127.0.0.1:0")
     monkeypatch.setattr("amdgpu_plugin.commands.inputs.AMDGPU_IDS", os.devnull)
     monkeypatch.setattr("amdgpu_plugin.commands.inputs.PCI_IDS", os.devnull)
     root, ours = logging.getLogger(), logging.getLogger("amdgpu_plugin")

@@ -17,9 +17,9 @@ PROGRAM = (sys.executable, "-m", "amdgpu_plugin")
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment without options of ours."""
+    """This process's environment without options of ours, but for a port of its own for each daemon."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AMDGPU_PLUGIN_")}
-    return kept | dict(extra or {})
+    return kept | {"AMDGPU_PLUGIN_HTTP_ADDRESS": "127.0.0.1:0"} | dict(extra or {})
 
 
 @dataclass(slots=True)

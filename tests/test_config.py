@@ -457,16 +457,12 @@ def test_unknown_variables_warn_and_service_links_do_not() -> None:
 
 def test_what_has_no_effect_yet_warns_where_it_is_set() -> None:
     loaded = load_config(
-        {"--http-address": ":1", "--log-level": "debug"},
-        {"AMDGPU_PLUGIN_HTTP_ADDRESS": ":2"},
+        {"--log-level": "debug"},
+        {},
         "kubernetes: {events: false}\nhealth: {interval: 3}",
         yaml_name="node.yaml",
     )
-    assert loaded.warnings == (
-        "AMDGPU_PLUGIN_HTTP_ADDRESS: set, and without effect in this version",
-        "--http-address: set, and without effect in this version",
-        "node.yaml: kubernetes.events: set, and without effect in this version",
-    )
+    assert loaded.warnings == ("node.yaml: kubernetes.events: set, and without effect in this version",)
 
 
 def test_a_sysfs_root_beside_a_simulated_node_warns() -> None:
@@ -493,6 +489,7 @@ def test_what_has_an_effect_in_this_version() -> None:
         "devices.include",
         "devices.exclude",
         "devices.integrated",
+        "devices.expect",
         "--retire-after",
         "allocate.card_nodes",
         "allocate.visible_devices",
@@ -504,6 +501,8 @@ def test_what_has_an_effect_in_this_version() -> None:
         "--health-recovery-hold",
         "--health-read-deadline",
         "health.conditions",
+        "--http-address",
+        "http.status_page",
         "--log-level",
         "--log-format",
     ]

@@ -214,7 +214,9 @@ def test_value_modules_import_nothing_that_does_anything() -> None:
         if names is None
         for wanted in imports(ast.parse(files[f"{PACKAGE}.{name}"].read_text()), "", frozenset(files))
         if wanted.target.split(".")[0] not in sys.stdlib_module_names
-        and not may_import(room_of(name) or name, Import(wanted.target.removeprefix(f"{PACKAGE}."), wanted.name, False))
+        and not may_import(
+            room_of(name) or name, Import(wanted.target.removeprefix(f"{PACKAGE}."), wanted.name, False)
+        )
     ]
     assert found == []
 

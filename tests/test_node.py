@@ -76,7 +76,9 @@ def test_revision_stands_still_when_the_kubelet_would_see_no_difference(
 ) -> None:
     inventory = replace(EMPTY, skipped=(Skipped("class/drm/card0", "odd"),))
     state = NodeState(EMPTY, (before,), revision=7)
-    assert state.followed_by(inventory=inventory, devices=(after,)) == NodeState(inventory, (after,), revision=7)
+    assert state.followed_by(inventory=inventory, devices=(after,)) == NodeState(
+        inventory, (after,), revision=7
+    )
 
 
 async def test_follower_gets_the_value_there_is_first() -> None:

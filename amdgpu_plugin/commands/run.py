@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import contextlib
 import socket
+from collections.abc import Iterator
 
 from amdgpu_plugin import daemon, logs
 from amdgpu_plugin.commands.inputs import NodeInput, node_input, product_names
@@ -23,8 +25,7 @@ def run(config: Config, args: argparse.Namespace) -> int:  # noqa: ARG001 - ever
             hint="a shorter path",
         )
     _refuse_to_hide_real_gpus(config)
-    sockets = _listening(config)
-    with logs.unhurried(), node_input(config) as source:
+    with _listening(config) as sockets, logs.unhurried(), node_input(config) as source:
         return asyncio.run(
             daemon.run(
                 config,
@@ -37,14 +38,20 @@ def run(config: Config, args: argparse.Namespace) -> int:  # noqa: ARG001 - ever
         )
 
 
-def _listening(config: Config) -> list[socket.socket]:
+@contextlib.contextmanager
+def _listening(config: Config) -> Iterator[list[socket.socket]]:
     """The sockets for HTTP, before anything else starts."""
-    if config.http_address is None:
-        return []
+    sockets: list[socket.socket] = []
+    if config.http_address is not None:
+        try:
+            sockets = bind(config.http_address.host, config.http_address.port)
+        except CannotListenError as error:
+            raise ConfigError(str(error), where="--http-address") from error
     try:
-        return bind(config.http_address.host, config.http_address.port)
-    except CannotListenError as error:
-        raise ConfigError(str(error), where="--http-address") from error
+        yield sockets
+    finally:
+        for each in sockets:
+            each.close()
 
 
 def _listener(source: NodeInput) -> Listener | None:

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,7 +71,7 @@ def _holders(holders: list[Mapping[str, str]] | None) -> str:
     return ", ".join(f"{each['namespace']}/{each['pod']}" for each in holders) or _UNKNOWN
 
 
-def _hottest(temperatures: list[Mapping[str, Any]]) -> str:
+def _hottest(temperatures: Iterable[Mapping[str, Any]]) -> str:
     return _with_unit(max((each["celsius"] for each in temperatures), default=None), "°C")
 
 

@@ -40,11 +40,6 @@ class DeviceFiles:
         self.count.add(answer, guarded=guarded)
         return answer
 
-    def driver_text(self, name: str) -> str | None:
-        """Of such a file, the text."""
-        answer = self.driver(name)
-        return answer.value if isinstance(answer, Text) else None
-
     def guarded(self, name: str) -> str | None:
         """Of such a file that a reset guards, the text."""
         answer = self.driver(name, guarded=True)

@@ -101,7 +101,8 @@ class MetricsFormat:
 class Tally:
     """How the driver-answered reads of one round went; Absent, denied and garbled ones count nowhere.
 
-    Driver-answered are attributes amdgpu itself makes: hwmon, ras, mem_info, busy, gpu_metrics, bad pages.
+    Driver-answered are attributes for which amdgpu asks the GPU: hwmon, ras, busy, gpu_metrics. (mem_info and
+    the bad pages are its own bookkeeping, and answer also where the GPU does not.)
     `guarded` are those of them that a reset or suspend makes answer EPERM or EBUSY (hwmon, busy,
     gpu_metrics): the answers among them. `busy` are the EPERM and EBUSY; `failing` EIO, ETIME, ETIMEDOUT,
     ENODEV and EREMOTEIO.

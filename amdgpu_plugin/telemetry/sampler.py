@@ -96,8 +96,8 @@ def _read_ras(files: DeviceFiles) -> tuple[dict[str, RasCounts], tuple[str, ...]
 
 
 def _read_bad_pages(files: DeviceFiles) -> BadPages | None:
-    answer = files.driver("ras/gpu_vram_bad_pages")
-    return parse_bad_pages(answer.value) if isinstance(answer, Text) else None
+    table = files.text("ras/gpu_vram_bad_pages")
+    return None if table is None else parse_bad_pages(table)
 
 
 def _read_sensors(files: DeviceFiles) -> hwmon.Sensors:
@@ -119,7 +119,8 @@ def _read_channels(files: DeviceFiles, folder: str) -> dict[str, str]:
 
 
 def _read_memory(files: DeviceFiles, kind: str) -> Memory | None:
-    total, used = (files.driver_text(f"mem_info_{kind}_{what}") for what in ("total", "used"))
+    """The driver's own bookkeeping, told without asking the GPU: it would hide that nothing else answers."""
+    total, used = (files.text(f"mem_info_{kind}_{what}") for what in ("total", "used"))
     return parse_memory(total, used)
 
 

@@ -30,6 +30,7 @@ ORDER = (
     "test_install",
     "test_pods",
     "test_health",
+    "test_prometheus",
     "test_registration",
     "test_repartition",
     "test_kubelet",

@@ -202,7 +202,7 @@ def test_choice_is_that_of_trying_all(shape: str, shapes: Callable[[str], Invent
     inventory = shapes(shape)
     everything = served(inventory)[:10]
     every_size = [Request(everything, (), size) for size in range(1, len(everything) + 1)]
-    for request in (*every_size, *some_requests(inventory, Random(shape), 60)):
+    for request in (*every_size, *some_requests(inventory, Random(shape), 120)):
         assert chosen(inventory, request) == Choice(by_trying_all(inventory, request), None, exact=True), (
             request
         )

@@ -27,12 +27,12 @@ from amdgpu_plugin.commands.capture import take
 from amdgpu_plugin.commands.serials import mask_serials
 from amdgpu_plugin.discovery import discover
 from amdgpu_plugin.discovery.inventory import Inventory
-from amdgpu_plugin.telemetry.presence import Bound, look
 from amdgpu_plugin.lanes import Lanes
 from amdgpu_plugin.product_names import ProductNames
 from amdgpu_plugin.simulation.node import SimulatedNode
 from amdgpu_plugin.simulation.shapes import SHAPE_NAMES
 from amdgpu_plugin.sysfs import Absent, Blob, DirectorySysfs, Refused, Sysfs, Unreadable
+from amdgpu_plugin.telemetry.presence import Bound, look
 from tests.conftest import Command
 from tests.fixtures.trees import write_tree
 from tests.processes import PROGRAM, REPOSITORY, environment

@@ -1,6 +1,6 @@
 """What `run` refuses before anything starts, and what it hands to the daemon."""
 
-import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +8,10 @@ import pytest
 
 from amdgpu_plugin import daemon
 from amdgpu_plugin.config import Config
+from amdgpu_plugin.health.uevents import NetlinkUevents, SocketUevents
 from amdgpu_plugin.product_names import ProductNames
-from amdgpu_plugin.sysfs import DirectorySysfs, Sysfs
+from amdgpu_plugin.simulation.faulty_sysfs import FaultySysfs
+from amdgpu_plugin.sysfs import Absent, DirectorySysfs, Sysfs
 from tests.conftest import Answer, Command
 
 
@@ -18,10 +20,23 @@ class Started:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Config, Sysfs, bool]] = []
+        self.listeners: list[type] = []
+        self.ports: list[list[int]] = []
         self.status = 0
 
-    async def run(self, config: Config, *, sysfs: Sysfs, names: ProductNames, simulated: object) -> int:
+    async def run(
+        self,
+        config: Config,
+        *,
+        sysfs: Sysfs,
+        names: ProductNames,
+        simulated: object,
+        listener: object,
+        sockets: list[socket.socket],
+    ) -> int:
         assert isinstance(names, ProductNames)
+        self.listeners.append(type(listener))
+        self.ports.append([each.getsockname()[1] for each in sockets])
         self.calls.append((config, sysfs, bool(simulated)))
         return self.status
 
@@ -51,14 +66,16 @@ def test_the_daemon_reads_the_root_and_decides_the_exit_status(
     assert (config.device_plugins_dir, simulated) == ("/x", False)
     assert isinstance(sysfs, DirectorySysfs)
     assert sysfs.root == root
+    assert started.listeners == [NetlinkUevents]
 
 
 def test_a_simulated_node_is_told_to_be_one(command: Command, started: Started, scratch: Path) -> None:
     assert command("run", "--simulate", "mi210:1", "--sysfs-root", str(scratch)).status == 0
     ((_, sysfs, simulated),) = started.calls
     assert simulated
-    assert isinstance(sysfs, DirectorySysfs)
-    assert not os.path.exists(sysfs.root)  # any more
+    assert isinstance(sysfs, FaultySysfs)
+    assert isinstance(sysfs.list("class"), Absent)  # any more
+    assert started.listeners == [SocketUevents]
 
 
 def test_a_simulated_node_hides_real_gpus_only_on_request(
@@ -73,6 +90,19 @@ def test_a_simulated_node_hides_real_gpus_only_on_request(
     assert started.calls == []
     assert command(*options, "--simulate-anyway").status == 0
     assert [simulated for _, _, simulated in started.calls] == [True]
+
+
+def test_a_busy_port_ends_the_start_and_is_named(command: Command, started: Started, scratch: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        address = f"127.0.0.1:{busy.getsockname()[1]}"
+        answer = command("run", "--sysfs-root", str(scratch), "--http-address", address)
+    assert refused(answer).startswith(f"--http-address: cannot listen on {address}: Address already in use")
+    assert started.calls == []
+
+
+def test_no_address_means_no_port(command: Command, started: Started, scratch: Path) -> None:
+    assert command("run", "--sysfs-root", str(scratch), "--http-address", "").status == 0
+    assert started.ports == [[]]
 
 
 # /<name of this length>/amdgpu-plugin-<8>-<6>.sock

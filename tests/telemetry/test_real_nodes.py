@@ -16,7 +16,7 @@ from amdgpu_plugin.telemetry.sampler import read_gpu_readings
 
 PHOENIX = Readings(
     taken_at=5.0,
-    tally=Tally(answered=13, guarded=7),
+    tally=Tally(answered=7, guarded=7),
     temperatures=(Temperature("edge", 25.0, None, None),),
     power_watts=3.103,
     clocks_hertz={"sclk": 800e6},
@@ -30,7 +30,7 @@ PHOENIX = Readings(
 )
 RX6900XT = Readings(
     taken_at=5.0,
-    tally=Tally(answered=17, guarded=11),
+    tally=Tally(answered=11, guarded=11),
     temperatures=(
         Temperature("edge", 56.0, 100.0, 105.0),
         Temperature("junction", 59.0, 110.0, 115.0),
@@ -78,7 +78,7 @@ VANGOGH = Readings(
 )
 RX580 = Readings(
     taken_at=5.0,
-    tally=Tally(answered=14, guarded=8),
+    tally=Tally(answered=8, guarded=8),
     temperatures=(Temperature("edge", 44.0, 94.0, None),),
     power_watts=41.045,
     power_cap_watts=155.0,

@@ -63,7 +63,7 @@ def _unresponsive(answers: Answers) -> str:
     if answers.unanswered_seconds is not None:
         return f"no answer in {answers.unanswered_seconds:g} s"
     if answers.failing_rounds >= _FAILING_ROUNDS:
-        return f"every read of the driver fails ({', '.join(answers.failing_errnos) or 'errno unknown'})"
+        return f"every read of the driver fails ({', '.join(answers.failing_errnos)})"
     if answers.busy_rounds >= _BUSY_ROUNDS and answers.busy_seconds > _BUSY_SECONDS:
         return f"busy for over {_BUSY_SECONDS / 60:g} minutes"
     return ""

@@ -21,8 +21,8 @@ _OF_A_BOUND_DRIVER = (
 )
 """What nothing can be said of without the driver. Heat and bad pages stay as they were read last."""
 
-_OF_A_DRIVER_LOAD = ("Wedged", "BusError", "UncorrectableErrors")
-"""What ends with the load of the driver that it befell."""
+_OF_A_DRIVER_LOAD = ("Wedged", "BusError")
+"""What ends with the load of the driver that it befell, as the counts of errors do."""
 
 
 def judge_attachment(health: Health, evidence: Evidence, rules: Rules, now: Moment) -> Health:
