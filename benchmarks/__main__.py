@@ -11,7 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from benchmarks import allocate, discovery, restarts, start
+from benchmarks import allocate, discovery, preference, restarts, start
 from benchmarks.report import Row, table
 
 RESULTS = Path(__file__).with_name("results.md")
@@ -19,6 +19,7 @@ SECTIONS: tuple[tuple[str, Callable[[], Awaitable[list[Row]]]], ...] = (
     ("Start and memory", start.measure),
     ("Discovery", discovery.measure),
     ("Allocate", allocate.measure),
+    ("Preferred allocation", preference.measure),
     ("Kubelet restarts", restarts.measure),
 )
 

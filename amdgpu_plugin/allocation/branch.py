@@ -54,6 +54,7 @@ class Search:
         ]
         fixed = sum(base * distance for base, distance in zip(bases, near, strict=True)) // 2
         able = frozenset(part for part in parts if len(self._parts[part].best) > 1)
+        self._units = sum(len(self._parts[part].best) - 1 for part in able)
         # Each device of the others, nearest first, at half the distance: both ends pay.
         self._others = [
             sorted(
@@ -70,7 +71,7 @@ class Search:
         self, rest: frozenset[int], spare: int, value: int, near: Sequence[int], *, split: bool
     ) -> None:
         """`rest` are parts not yet decided on, `near` what a device of each part costs by those that are."""
-        self._left -= 1 + len(rest) ** 2
+        self._left -= 1 + len(rest) * self._units
         if self._left < 0:
             self.exact = False
         elif spare == 0:

