@@ -21,7 +21,7 @@ UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 
-.PHONY: help setup demo test lint check image cluster cluster-down e2e bench lock generate clean
+.PHONY: help setup demo test coverage lint check image cluster cluster-down e2e bench lock generate clean
 
 help:  ## list the targets
 	@while IFS= read -r line; do case "$$line" in \
@@ -33,7 +33,10 @@ setup: $(VENV)/stamp-project  ## what is needed to run: gives .venv/bin/amdgpu-p
 demo: setup  ## the plugin against a simulated node and kubelet, on this machine
 	@$(VENV)/bin/amdgpu-plugin demo
 
-test: $(VENV)/stamp-test  ## all tests, with line and branch coverage; make test ARGS="-k kfd"
+test: $(VENV)/stamp-test  ## all tests; make test ARGS="-k kfd"
+	@$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+coverage: $(VENV)/stamp-test  ## the same, with line and branch coverage
 	@$(PY) -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term $(ARGS)
 
 lint: $(VENV)/stamp-lint  ## formatting, ruff, mypy --strict

@@ -43,20 +43,24 @@ def remembered(file: StateFile, config: Config) -> Remembered:
 
 
 async def keep_saved(file: StateFile, monitor: Monitor, lane: Lane) -> None:
-    """For ever. Where it cannot be saved, that is said once, and tried again at the next change."""
+    """Until cancelled, and then once more. Where it cannot be saved, that is said once, and tried again."""
     saved: Memory | None = None
     said = False
-    async for _ in monitor.node.follow():
-        memory = _memory(monitor.remembered)
-        if memory == saved:
-            continue
-        problem = await lane.ask(partial(_saved, file, memory), deadline=SAVE_SECONDS)
-        saved = memory if problem is None else None
-        if problem is not None and not said:
-            fields = {"file": file.path, "error": str(problem)}
-            log.warning("nothing is kept for a later daemon: baselines and words", extra={"fields": fields})
-        said = problem is not None
-        await asyncio.sleep(SAVE_PAUSE_SECONDS)
+    try:
+        async for _ in monitor.node.follow():
+            memory = _memory(monitor.remembered)
+            if memory == saved:
+                continue
+            problem = await lane.ask(partial(_saved, file, memory), deadline=SAVE_SECONDS)
+            saved = memory if problem is None else None
+            if problem is not None and not said:
+                fields = {"file": file.path, "error": str(problem)}
+                log.warning("nothing is kept for a later daemon: baselines, words", extra={"fields": fields})
+            said = problem is not None
+            await asyncio.sleep(SAVE_PAUSE_SECONDS)
+    finally:
+        if (last := _memory(monitor.remembered)) != saved and not lane.stuck:
+            _saved(file, last)
 
 
 def _memory(known: Remembered) -> Memory:
