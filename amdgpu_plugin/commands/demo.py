@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -24,6 +25,8 @@ from amdgpu_plugin.allocation.preference import Choice, Request, prefer
 from amdgpu_plugin.commands.discover import as_table
 from amdgpu_plugin.commands.inputs import NodeInput, product_names, scratch_parent, simulated_node
 from amdgpu_plugin.config import Config, ConfigError
+from amdgpu_plugin.exposition.listening import bind
+from amdgpu_plugin.health.evidence import Acknowledged
 from amdgpu_plugin.health.uevents import SocketUevents
 from amdgpu_plugin.kubelet.sockets import path_is_too_long
 from amdgpu_plugin.lanes import Lanes
@@ -139,12 +142,11 @@ async def _tell_of(config: Config, source: NodeInput, story: _Story, folder: str
         )
         await story.step("The daemon starts")
         began = time.monotonic()
-        async with _running(own, source) as running:
-            stage = _Stage(story, node, kubelet, running)
-            await _show_registration(stage, began)
-            pod = await _show_allocation(stage)
-            await _show_failure(stage, pod)
-            await _show_restart(stage, pod)
+        (listening,) = bind("127.0.0.1", 0)
+        with listening:
+            pages = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            async with _running(own, source, [listening]) as running:
+                await _play_on(_Stage(story, node, kubelet, running), began, pages)
         await story.step("The daemon ends")
         left = [name for name in os.listdir(plugins) if name.startswith("amdgpu-plugin-")]
         story.say("its sockets are gone" if not left else f"left behind: {', '.join(left)}")
@@ -152,8 +154,20 @@ async def _tell_of(config: Config, source: NodeInput, story: _Story, folder: str
     story.say("That was everything but the hardware. On a node: amdgpu-plugin discover, amdgpu-plugin run")
 
 
+async def _play_on(stage: _Stage, began: float, pages: str) -> None:
+    await _show_registration(stage, began)
+    stage.story.say("")
+    stage.story.say(f"while this runs: {pages}/metrics and {pages}/api/v1/node")
+    pod = await _show_allocation(stage)
+    await _show_failure(stage, pod)
+    await _show_fault(stage, pod)
+    await _show_restart(stage, pod)
+
+
 @contextlib.asynccontextmanager
-async def _running(config: Config, source: NodeInput) -> AsyncIterator[daemon.Daemon]:
+async def _running(
+    config: Config, source: NodeInput, sockets: Sequence[socket.socket]
+) -> AsyncIterator[daemon.Daemon]:
     """The daemon while the block runs; a fault of the daemon ends the block."""
     assert source.uevents is not None
     built = await daemon.build(
@@ -163,6 +177,7 @@ async def _running(config: Config, source: NodeInput) -> AsyncIterator[daemon.Da
         names=product_names(),
         simulated=source.simulated,
         listener=SocketUevents(source.uevents),
+        sockets=sockets,
     )
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
@@ -241,14 +256,32 @@ async def _show_failure(stage: _Stage, pod: Allocation) -> None:
     )
 
 
+async def _show_fault(stage: _Stage, pod: Allocation) -> None:
+    """A fault that does not end by itself, and an operator who knows of it."""
+    victim = _victim(stage.daemon.node.value.devices, pod)
+    address = victim.gpu.pci_address
+    await stage.story.step(f"The kernel says that {address} needs a reset")
+    await _timed(stage, lambda: stage.node.wedge(address), stage.kubelet.sees_unhealthy(victim.id))
+    listed = next(listed for listed in stage.daemon.node.value.devices if listed.id == victim.id)
+    stage.story.say(f"{listed.id} is Unhealthy: {listed.verdict}")
+    stage.story.say(f"an operator: amdgpu-plugin ack {address} Wedged --reason 'ticket 4711'")
+    word = Acknowledged("Wedged", "ticket 4711", None)
+    await _timed(
+        stage,
+        lambda: stage.daemon.monitor.acknowledge(address, word),
+        stage.kubelet.sees_healthy(victim.id),
+    )
+
+
 def _victim(devices: Sequence[ListedDevice], pod: Allocation) -> ListedDevice:
     """A device that nobody holds, if there is one."""
     return next((listed for listed in reversed(devices) if listed.id not in pod.device_ids), devices[-1])
 
 
 async def _timed(stage: _Stage, act: Callable[[], object], seen: Awaitable[None]) -> None:
-    began = time.monotonic()
     act()
+    # The kernel's message is the last thing it does; before it, a whole GPU's files come or go.
+    began = time.monotonic()
     await seen
     stage.story.say(f"the kubelet knows {(time.monotonic() - began) * 1000:.0f} ms later")
 

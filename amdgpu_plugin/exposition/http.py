@@ -65,7 +65,8 @@ class HttpServer:
             stack.push_async_callback(self._close_all)
             for listening in self._sockets:
                 # A duplicate: the server closes its own, and clients wait in the queue of ours.
-                server = await asyncio.start_server(self._accept, sock=listening.dup(), limit=limit)
+                own = stack.enter_context(listening.dup())
+                server = await asyncio.start_server(self._accept, sock=own, limit=limit)
                 stack.callback(server.close)
             await asyncio.Event().wait()
 
