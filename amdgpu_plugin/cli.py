@@ -81,6 +81,12 @@ def _capture_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mask-serials", action="store_true", help="replace serial numbers and unique ids")
 
 
+def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("-o", "--output", choices=("table", "json"), default="table", help="default: table")
+    form.add_argument("--npd", action="store_true", help="one line, for node-problem-detector")
+
+
 def _prefer_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("size", metavar="SIZE", type=_size, help="how many devices")
     parser.add_argument("--available", metavar="IDS", help="out of these, comma-separated; default: all")
@@ -230,6 +236,20 @@ of --health-interval. PluginStarved is of the whole node. For Retired and HeldEl
 
 It asks the daemon by its control socket and reads no sysfs.""",
         arguments=_discover_arguments,
+    ),
+    "doctor": Verb(
+        "what is wrong with this node, each finding with what to do",
+        _INPUT_FLAGS | {"--device-plugins-dir", "--pod-resources-dir", "--state-dir"},
+        """\
+  amdgpu-plugin doctor
+  kubectl exec -n amdgpu-plugin POD -- amdgpu-plugin doctor
+  amdgpu-plugin doctor -o json | jq -r '.findings[] | select(.severity == "problem") | .name'
+  amdgpu-plugin doctor --sysfs-root node7.capture.gz
+
+It asks the running daemon; where none answers it looks itself, which tells nothing of health. It ends with 1
+where there is a problem (remarks are none), and with 2 where it could not look. docs/doctor.md lists the
+findings.""",
+        arguments=_doctor_arguments,
     ),
     "ack": Verb(
         "an operator's word that a condition is known: it stops counting",

@@ -16,7 +16,6 @@ from functools import lru_cache
 from pathlib import Path
 from random import Random
 
-from amdgpu_plugin.allocation.distance import distances
 from amdgpu_plugin.allocation.graph import Graph, graph_of
 from amdgpu_plugin.allocation.search import Demand, search
 from benchmarks.fragmentation_plot import Panel, picture

@@ -98,11 +98,15 @@ def test_gpu_that_is_gone_leaves_its_hive_broken_into() -> None:
     assert choice == Choice(Ranked(ids(5), 0, 6, 1), None, exact=True)
 
 
-def test_lowest_id_is_by_address_and_not_by_its_letters() -> None:
-    far = replace(gpu(0), pci_address="10000:01:00.0")
-    far = replace(far, devices=(replace(far.devices[0], id="10000:01:00.0"),))
-    inventory = node([far, gpu(2)], lambda _a, _b: None)
-    assert chosen(inventory, Request(served(inventory), (), 1)).best.devices == ids(2)
+def test_order_of_ids_is_that_of_addresses_as_numbers() -> None:
+    low, high = (
+        replace(each, pci_address=name, devices=(replace(each.devices[0], id=name),))
+        for each, name in ((gpu(0), "ffff:01:00.0"), (gpu(1), "10000:01:00.0"))
+    )
+    inventory = node([low, high], lambda _a, _b: None)
+    names = low.pci_address, high.pci_address
+    assert chosen(inventory, Request(names, (), 1)).best.devices == names[:1]
+    assert chosen(inventory, Request(names[::-1], (), 2)).best.devices == names
 
 
 def test_without_any_link_there_is_still_a_choice() -> None:
@@ -354,12 +358,15 @@ def test_irregular_node_of_128_partitions_is_weighed_to_the_end(shapes: Callable
         assert choice.exact
 
 
-@pytest.mark.parametrize("budget", [700, 639])
-def test_what_takes_longer_is_not_weighed_at_once(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("size", "budget", "known"), [(1, 640, True), (1, 639, False), (32, 700, False)])
+def test_many_ids_or_a_long_search_are_not_weighed_at_once(
+    size: int, budget: int, monkeypatch: pytest.MonkeyPatch, *, known: bool
+) -> None:
     inventory = mesh(8, 8)
-    layout, devices, request = layout_of(inventory), listed(inventory), Request(served(inventory), (), 32)
+    layout, devices = layout_of(inventory), listed(inventory)
     monkeypatch.setattr(preference, "BRIEF_BUDGET", budget)
-    assert prefer_at_once(layout, devices, request) is None
+    answer = prefer_at_once(layout, devices, Request(served(inventory), (), size))
+    assert isinstance(answer, Choice) == known
 
 
 def test_choice_not_proven_at_once_is_none(
