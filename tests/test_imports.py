@@ -46,6 +46,8 @@ ROOMS: dict[str, frozenset[str]] = {
     "simulation": frozenset({"kubelet.api", "sysfs"}),
     "control": frozenset({"node", "state", "simulation"}),
     "doctor": frozenset({"node"}),
+    # the bus is looked at as discovery does, a link's lanes as telemetry does
+    "doctor.bus": frozenset({"discovery", "telemetry", "doctor"}),
     "instruments": frozenset(),
     "config": frozenset(),
     "logs": frozenset(),

@@ -42,7 +42,9 @@ def _about_bus(looked: Looked, bus: Bus, gpus: tuple[Gpu, ...]) -> Iterator[Find
         return
     unknown = [gpu for gpu in unbound if _is_unknown(gpu, looked)]
     kernel = _kernel(looked)
-    yield from found_if("driver-too-old", tuple(f"{gpu.address} is {gpu.modalias}{kernel}" for gpu in unknown))
+    yield from found_if(
+        "driver-too-old", tuple(f"{gpu.address} is {gpu.modalias}{kernel}" for gpu in unknown)
+    )
     others = (f"{gpu.address} is bound to no driver{kernel}" for gpu in unbound if gpu not in unknown)
     yield from found_if("gpu-unbound", tuple(others))
 

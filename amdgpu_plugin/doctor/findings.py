@@ -1,4 +1,4 @@
-"""All findings of one look, problems first, each sort in the order of the table. Pure."""
+"""All findings of one look, in the order of the table: problems first. Pure."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def findings(looked: Looked) -> tuple[Finding, ...]:
         *about_access(looked),
         *about_serving(looked),
     )
-    return tuple(sorted(all_of_them, key=lambda one: (one.severity != "problem", _ORDER[one.name])))
+    return tuple(sorted(all_of_them, key=lambda one: _ORDER[one.name]))
 
 
 def _about_the_look(looked: Looked) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """Every finding there can be: one table for the code, its documentation and its tests.
 
-Names are stable: scripts look for them. Problems keep pods from GPUs, or soon will; remarks are worth knowing.
+Names are stable: scripts look for them. Problems keep pods from GPUs, or soon will; remarks are worth
+knowing.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ Severity = Literal["problem", "remark"]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One row. `what` is the matter, `evidence` where it is seen, `advice` what to do: sentences for people."""
+    """One row. `what` is the matter, `evidence` where it is seen, `advice` what to do: all for people."""
 
     name: str
     severity: Severity
@@ -52,8 +53,8 @@ TABLE = (
     Kind("gpu-skipped", "problem",
          "A GPU is bound to amdgpu, and nothing of it is served.",
          "the scan's `skipped` lines",
-         "See the reason. No answer: a read hangs in the driver, see `dmesg`, reboot. Partitions that cannot be "
-         "proven without KFD: let the plugin read KFD (`kfdAccess: privileged` in the chart)."),
+         "See the reason. No answer: a read hangs in the driver, see `dmesg`, reboot. Partitions that cannot "
+         "be proven without KFD: let the plugin read KFD (`kfdAccess: privileged` in the chart)."),
     Kind("unhealthy", "problem",
          "The kubelet is told that devices are Unhealthy.",
          "the daemon's verdicts; the condition's name comes first",
@@ -75,12 +76,12 @@ TABLE = (
          "Only root can open device nodes: in other containers ROCm finds no GPU at all.",
          "owner and mode of `/dev/kfd` and `/dev/dri/renderD*`",
          "Give them a group (`render`) and mode 0660, or mode 0666, by a udev rule such as "
-         "`KERNEL==\"kfd\", GROUP=\"render\", MODE=\"0660\"`."),
+         '`KERNEL=="kfd", GROUP="render", MODE="0660"`.'),
     Kind("selinux-denial", "problem",
          "SELinux confines this process to a type that may not use the kubelet's sockets.",
          "`/proc/self/attr/current`, `/sys/fs/selinux/enforce`",
-         "Run the plugin with `seLinuxOptions: {type: container_device_plugin_t}`; `ausearch -m avc -ts recent` "
-         "on the node shows what was denied."),
+         "Run the plugin with `seLinuxOptions: {type: container_device_plugin_t}`; `ausearch -m avc -ts "
+         "recent` on the node shows what was denied."),
     Kind("device-plugins-missing", "problem",
          "The kubelet's device-plugins directory is not there.",
          "`--device-plugins-dir`",
@@ -104,8 +105,8 @@ TABLE = (
          "the daemon's registrations",
          "See the reason, and the kubelet's log for `device plugin`."),
     Kind("state-not-writable", "problem",
-         "The state directory cannot be written to: a restart forgets baselines, acknowledgements and which IDs "
-         "were listed, and `status` and `ack` have no socket.",
+         "The state directory cannot be written to: a restart forgets baselines, acknowledgements and which "
+         "IDs were listed, and `status` and `ack` have no socket.",
          "`--state-dir`, tried with access(2)",
          "Mount it read-write (a hostPath below `/run`)."),
     Kind("simulated", "remark",
@@ -119,7 +120,7 @@ TABLE = (
     Kind("no-daemon", "remark",
          "No daemon answered: this is one look of our own, which tells nothing of health.",
          "`control.sock` in `--state-dir`",
-         "Run it in the plugin's pod: `kubectl exec POD -- amdgpu-plugin doctor`. See whether that pod runs."),
+         "Run it in the plugin's pod: `kubectl exec POD -- amdgpu-plugin doctor`. See whether the pod runs."),
     Kind("not-root", "remark",
          "This was not run as root: what only root may do was not judged.",
          "the process's user id",
@@ -127,8 +128,8 @@ TABLE = (
     Kind("no-gpu", "remark",
          "There is no AMD GPU on the PCI bus.",
          "vendor and class of `/sys/bus/pci/devices/*`",
-         "Nothing, on a node without GPUs. Else see `lspci -d 1002:`: a card that is not there has no power, is "
-         "not seated, is disabled in the firmware, or is not passed through to this machine."),
+         "Nothing, on a node without GPUs. Else see `lspci -d 1002:`: a card that is not there has no power, "
+         "is not seated, is disabled in the firmware, or is not passed through to this machine."),
     Kind("gpu-elsewhere", "remark",
          "An AMD GPU is on another driver than amdgpu, and is not served.",
          "the GPU's `driver` link in `/sys/bus/pci/devices`",
@@ -158,7 +159,7 @@ TABLE = (
          "`xgmi_hive_info`",
          "Check the bridges or the board's links; jobs that span GPUs are slower there."),
     Kind("modes-mixed", "remark",
-         "Partition modes differ under `--resource-naming single`: partitions go by resource names of their own.",
+         "Partition modes differ under `--resource-naming single`: partitions go by names of their own.",
          "the GPUs' partition modes and resources",
          "Give all GPUs of the node one mode, or ask for the resources that are named "
          "(`--resource-naming mixed` names all of them so)."),
