@@ -48,6 +48,8 @@ async def keep_saved(file: StateFile, monitor: Monitor, lane: Lane) -> None:
     said = False
     try:
         async for _ in monitor.node.follow():
+            # First who has to know at once, and what comes soon after it is saved with it.
+            await asyncio.sleep(SAVE_PAUSE_SECONDS)
             memory = _memory(monitor.remembered)
             if memory == saved:
                 continue
@@ -57,7 +59,6 @@ async def keep_saved(file: StateFile, monitor: Monitor, lane: Lane) -> None:
                 fields = {"file": file.path, "error": str(problem)}
                 log.warning("nothing is kept for a later daemon: baselines, words", extra={"fields": fields})
             said = problem is not None
-            await asyncio.sleep(SAVE_PAUSE_SECONDS)
     finally:
         if (last := _memory(monitor.remembered)) != saved and not lane.stuck:
             _saved(file, last)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from benchmarks import allocate, discovery, preference, restarts, start
+from benchmarks import allocate, discovery, exposition, health, preference, restarts, scraped, start
 from benchmarks.report import Row, table
 
 RESULTS = Path(__file__).with_name("results.md")
@@ -21,6 +21,9 @@ SECTIONS: tuple[tuple[str, Callable[[], Awaitable[list[Row]]]], ...] = (
     ("Allocate", allocate.measure),
     ("Preferred allocation", preference.measure),
     ("Kubelet restarts", restarts.measure),
+    ("Health", health.measure),
+    ("Metrics and HTTP", exposition.measure),
+    ("Everything on", scraped.measure),
 )
 
 

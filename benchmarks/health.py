@@ -5,8 +5,11 @@ Events are sent on real netlink, in a network namespace of this benchmark's own.
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import random
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -31,6 +34,7 @@ GOAL_P99_MS, GOAL_RATIO = 50.0, 3.0
 FLOOD, HIDDEN_AT = 20_000, 12_345
 IDLE_SECONDS = 60
 GOAL_IDLE_PERCENT = 1.0
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 
 _ECHO = """
 import asyncio, sys, grpc, pyudev
@@ -129,6 +133,18 @@ async def _pushes(network: PrivateNetwork) -> list[Row]:
     ]
 
 
+async def pushes_while(
+    scraping: Callable[[int], contextlib.AbstractAsyncContextManager[None]],
+) -> list[float]:
+    """Milliseconds of pushes while something goes on at the daemon's port."""
+    with private_network() as network:
+        _loopback_up()
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = int(taken.getsockname()[1])
+        async with _Stage.of("mi300x-cpx", port=port) as stage, scraping(port):
+            return [await stage.push(network) * 1000 for _ in range(EVENTS // 3)]
+
+
 def _push_rows(what: str, ours: list[float], theirs: list[float]) -> list[Row]:
     p50, p99 = percentile(ours, 50), percentile(ours, 99)
     echo50, echo99 = percentile(theirs, 50), percentile(theirs, 99)
@@ -151,6 +167,31 @@ def _push_rows(what: str, ours: list[float], theirs: list[float]) -> list[Row]:
 Watch = AsyncIterator[api.ListAndWatchResponse]
 
 
+class _SmallKubelet(wire.RegistrationServicer):
+    """Takes a registration and leaves the rest to the benchmark, so that there is one stream and no other."""
+
+    def __init__(self) -> None:
+        self.endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def at(cls, plugins: str) -> AsyncIterator["_SmallKubelet"]:
+        kubelet = cls()
+        server = grpc.aio.server()
+        wire.add_RegistrationServicer_to_server(kubelet, server)
+        server.add_insecure_port(f"unix:{plugins}/kubelet.sock")
+        await server.start()
+        try:
+            yield kubelet
+        finally:
+            await server.stop(None)
+
+    async def Register(self, request: api.RegisterRequest, _: object) -> api.Empty:  # noqa: N802
+        if not self.endpoint.done():
+            self.endpoint.set_result(request.endpoint)
+        return api.Empty()
+
+
 class _Stage:
     """A daemon on a simulated node's tree, registered, and a client of its own on its list."""
 
@@ -168,21 +209,19 @@ class _Stage:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def of(cls, shape: str) -> AsyncIterator["_Stage"]:
+    async def of(cls, shape: str, *, port: int | None = None) -> AsyncIterator["_Stage"]:
         with (
             tempfile.TemporaryDirectory(prefix="bench-", dir=scratch_parent()) as folder,
             tempfile.TemporaryDirectory(prefix="bench-") as plugins,
         ):
             node = SimulatedNode.create(os.path.join(folder, "node"), shape)
             options = ["--health-recovery-hold", "0", "--health-read-deadline", "2"]
-            options += ["--state-dir", os.path.join(folder, "state"), "--http-address", ""]
-            async with SimulatedKubelet(plugins) as kubelet:
+            options += ["--state-dir", os.path.join(folder, "state"), "--http-address"]
+            options.append("" if port is None else f"127.0.0.1:{port}")
+            async with _SmallKubelet.at(plugins) as kubelet:
                 with daemon(node.root, plugins, *options) as process:
-                    await kubelet.until(
-                        lambda: bool(kubelet.devices(RESOURCE)), 30, what=f"{RESOURCE} listed"
-                    )
-                    socket = next(name for name in os.listdir(plugins) if name.startswith("amdgpu-plugin-"))
-                    async with grpc.aio.insecure_channel(f"unix:{plugins}/{socket}") as channel:
+                    endpoint = await kubelet.endpoint
+                    async with grpc.aio.insecure_channel(f"unix:{plugins}/{endpoint}") as channel:
                         stage = cls(node, process, wire.DevicePluginStub(channel))
                         stage.last = await anext(stage._watch)
                         stage.devices = len(stage.last.devices)
@@ -221,6 +260,13 @@ class _Stage:
         file = os.path.join(self.node.path_of(self.node.addresses[-1]), "current_compute_partition")
         os.unlink(file)
         os.mkfifo(file)
+
+
+def _loopback_up() -> None:
+    """A fresh network namespace has its loopback down."""
+    interface = struct.pack("16sh14x", b"lo", _IFF_UP)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, interface)
 
 
 @contextlib.asynccontextmanager
@@ -322,7 +368,9 @@ async def _idle() -> list[Row]:
                 plugins = os.path.join(folder, name)
                 os.mkdir(plugins)
                 kubelet = await stack.enter_async_context(SimulatedKubelet(plugins))
-                process = stack.enter_context(_idling(command, node.root, plugins, Path(folder, f"{name}.out")))
+                process = stack.enter_context(
+                    _idling(command, node.root, plugins, Path(folder, f"{name}.out"))
+                )
                 await kubelet.sees(RESOURCE, healthy=node.devices, within=30)
                 pids.append(process.pid)
             await asyncio.sleep(5)
@@ -361,7 +409,7 @@ async def _opened(pid: int, out: Path) -> int:
     before = out.read_text()
     os.kill(pid, 10)  # SIGUSR1
     async with asyncio.timeout(10):
-        while (said := out.read_text()) == before:
+        while (said := out.read_text()) == before:  # noqa: ASYNC110 - a file has no event to wait for
             await asyncio.sleep(0.05)
     return int(said.split()[-1])
 

@@ -51,6 +51,8 @@ def daemon(root: str, plugins: str, *options: str) -> Iterator[subprocess.Popen[
             plugins,
             "--log-level",
             "error",
+            *(() if "--http-address" in options else ("--http-address", "127.0.0.1:0")),
+            *(() if "--state-dir" in options else ("--state-dir", os.path.join(plugins, "state"))),
             *options,
         ],
     )

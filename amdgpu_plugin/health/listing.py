@@ -123,6 +123,8 @@ def without_left(
     leaves before SHORTEST_RETIREMENT_SECONDS: an ID that a running Allocate may name must be seen unhealthy
     first (kubernetes #95041). A device is held by any of its replicas, under whatever resource it was served.
     """
+    if not any(listed.verdict is not None and listed.verdict.condition == RETIRED for listed in devices):
+        return devices
     held = {device_of(each.device_id) for each in holders or ()}
     retire_after_seconds = max(retire_after_seconds, SHORTEST_RETIREMENT_SECONDS)
     return tuple(
@@ -147,8 +149,14 @@ def with_held_elsewhere(
 
     Any other trouble a device is in goes first.
     """
+    if not holders and not any(_is_held_elsewhere(listed) for listed in devices):
+        return devices
     held = _held_hardware(holders or {}, devices, xcp_devices)
     return tuple(_judged(listed, held, now) for listed in devices)
+
+
+def _is_held_elsewhere(listed: ListedDevice) -> bool:
+    return listed.verdict is not None and listed.verdict.condition == HELD_ELSEWHERE
 
 
 _HeldHardware = Mapping[str, Sequence[tuple[Held, _Hardware, Holder]]]

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import grpc
@@ -208,7 +208,7 @@ def device_list(state: NodeState, resource: str) -> api.ListAndWatchResponse:
     """The resource's devices, each by all its replicas. No topology where the NUMA node is not known."""
     return api.ListAndWatchResponse(
         devices=[
-            _device(served_id, listed)
+            _device(served_id, listed.healthy, listed.gpu.numa_node)
             for listed in state.devices_of(resource)
             for served_id in listed.device.served_ids
         ]
@@ -262,10 +262,11 @@ def _sentence(problems: Sequence[str]) -> str:
     return "; ".join(problems[:_NAMED_PROBLEMS]) + (f"; and {rest} more" if rest > 0 else "")
 
 
-def _device(served_id: str, listed: ListedDevice) -> api.Device:
-    numa_node = listed.gpu.numa_node
+@lru_cache(maxsize=1024)
+def _device(served_id: str, healthy: bool, numa_node: int | None) -> api.Device:  # noqa: FBT001
+    """Made once: a list is made anew for every change of one of its many devices."""
     topology = None if numa_node is None else api.TopologyInfo(nodes=[api.NUMANode(ID=numa_node)])
-    return api.Device(ID=served_id, health="Healthy" if listed.healthy else "Unhealthy", topology=topology)
+    return api.Device(ID=served_id, health="Healthy" if healthy else "Unhealthy", topology=topology)
 
 
 def _container_response(answer: Grant) -> api.ContainerAllocateResponse:
