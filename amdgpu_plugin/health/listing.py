@@ -97,13 +97,19 @@ def _verdict(
     mode = modes.get(address)
     condition = None if before is None else before.condition
     why = listed.gpu.left_out
-    if mode is not None and listed.gpu.compute_partition not in {None, mode}:
+    if mode is not None and _mode_of(listed) != mode:
         why = f"the compute partition mode is now {mode}"
     if why is not None:
         since = before.since if before is not None and condition == RETIRED else now
         return Verdict(RETIRED, why, since)
     stays = condition == HELD_ELSEWHERE or (condition == RETIRED and mode is None)
     return before if stays else None
+
+
+def _mode_of(listed: ListedDevice) -> str:
+    """By the ID: what its GPU's file says of the mode is not known during a reset."""
+    own = _OWN_ID.fullmatch(listed.id)
+    return "SPX" if own is None or own[2] is None else own[2].upper()
 
 
 def _order(listed: ListedDevice) -> tuple[tuple[int, ...], str, int]:

@@ -34,24 +34,26 @@ from amdgpu_plugin.lanes import Hung, Lanes
 from amdgpu_plugin.node import Holders, Latest, ListedDevice, NodeState, Verdict
 from amdgpu_plugin.sysfs import Sysfs
 from amdgpu_plugin.telemetry import presence
-from amdgpu_plugin.telemetry.presence import Bound, NotSeen, Presence
+from amdgpu_plugin.telemetry.presence import Bound, Gone, NotSeen, Presence, Unbound
 from amdgpu_plugin.telemetry.readings import Readings
 from amdgpu_plugin.telemetry.sampler import read_gpu_readings
 
 _SOON_SECONDS = 0.5
 """After an event the next survey comes within this: a bind is not settled when it is told."""
-_SURVEY_PAUSE_SECONDS = 0.02
-"""Before each survey: what an event says is told first, and a storm leaves time for other things."""
 _SPARE_LANE = "spare"
 
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """In seconds: between looks at presence, between full rounds, and when a read counts as hung."""
+    """In seconds: between looks at presence, between full rounds, and when a read counts as hung.
+
+    `pause` lies before each survey: what an event says is told first, and a storm of events costs few scans.
+    """
 
     period: float
     interval: float
     deadline: float
+    pause: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class Monitor:
         self._pulse = Pulse(self.clocks.monotonic)
         now = self.clocks.moment()
         self._healths = {address: policy.restored(kept, now) for address, kept in self.earlier.kept.items()}
-        inventory = await self.survey.first()
+        inventory = await self.survey.first(self.earlier.listed)
         unseen = Verdict(*listing.UNSEEN, since=now.unix)
         there = {device.id for gpu in inventory.gpus for device in gpu.devices}
         earlier = tuple(
@@ -169,7 +171,7 @@ class Monitor:
             self._keep_watching(group)
             period = min(self.spans.period, _SOON_SECONDS) if soon else self.spans.period
             soon = await self._was_poked(within=period)
-            await asyncio.sleep(_SURVEY_PAUSE_SECONDS)
+            await asyncio.sleep(self.spans.pause)
             state = self.node.value
             found = await self.survey.look(
                 state.inventory, state.devices, self._sights(), self.clocks.monotonic()
@@ -231,9 +233,11 @@ class Monitor:
         return presence.look(self.sysfs, address, self._nodes_of(address), self.dev_root)
 
     def _nodes_of(self, address: str) -> tuple[str, ...]:
-        gpus = self.node.value.inventory.gpus
-        found = (gpu for gpu in gpus if gpu.pci_address == address)
-        return tuple(device.render_node for gpu in found for device in gpu.devices)
+        """As listed, in the mode it was scanned in: a scan does not find what is missing. Its own first."""
+        state = self.node.value
+        modes = {gpu.compute_partition for gpu in state.inventory.gpus if gpu.pci_address == address}
+        own = (listed for listed in state.devices if listed.gpu.pci_address == address)
+        return tuple(listed.device.render_node for listed in own if listed.gpu.compute_partition in modes)
 
     async def _look_for(self, addresses: set[str]) -> None:
         """One look at GPUs that an earlier daemon listed and the first scan did not find."""
@@ -282,7 +286,7 @@ class Monitor:
             if not isinstance(evidence.presence, Bound):
                 self._readings.pop(address, None)
                 self.survey.forget(address)
-        if isinstance(evidence, Sampled):
+        if isinstance(evidence, Sampled) and not isinstance(self._presences.get(address), Unbound | Gone):
             self._readings[address] = evidence.readings
         self._healths[address] = policy.judge(self._healths[address], evidence, self.rules, now)
         self._count(address, evidence)
@@ -361,13 +365,23 @@ class Monitor:
     def _concerned(self, event: Event) -> tuple[str, ...]:
         """The GPUs that an event says something of."""
         if isinstance(event, BusRecovery):
-            return tuple(
-                address
-                for address, seen in self._presences.items()
-                if isinstance(seen, Bound) and f"{seen.path}/".startswith(f"{event.path}/")
-            )
+            met = event.path.rpartition("/")[2]
+            return tuple(address for address in self._healths if met in self._way_to(address))
         address = getattr(event, "address", None)
         return (address,) if address in self._healths else ()
+
+    def _way_to(self, address: str) -> tuple[str, ...]:
+        """The addresses from the root port to a GPU; none to one that has no driver."""
+        seen = self._presences.get(address)
+        if isinstance(seen, Bound):
+            return tuple(seen.path.split("/"))
+        if seen is not None:
+            return ()
+        # Not looked at yet, or it hangs since we started: as it was scanned or listed.
+        state = self.node.value
+        gpus = (*state.inventory.gpus, *(listed.gpu for listed in state.devices))
+        bridges = (gpu.bridges or "" for gpu in gpus if gpu.pci_address == address)
+        return (*next(bridges, "").split("/"), address)
 
     def _to_look_at(self, event: Event) -> tuple[str, ...]:
         """The GPUs to look at anew: who is concerned, or all where the event names none."""

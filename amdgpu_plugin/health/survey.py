@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from amdgpu_plugin.discovery import drm, pci
 from amdgpu_plugin.discovery.inventory import Inventory, Skipped
@@ -40,12 +40,18 @@ class Survey:
     _said: frozenset[Skipped] = frozenset()
     _remarked: set[str] = field(default_factory=set)
 
-    async def first(self) -> Inventory:
-        """The node as far as it answers in time, without waiting for anything to settle."""
+    async def first(self, listed: tuple[ListedDevice, ...] = ()) -> Inventory:
+        """The node as far as it answers in time, without waiting for anything to settle.
+
+        `listed` are an earlier daemon's devices: within one boot a style keeps its name.
+        """
         inventory = await self._scan()
-        self._names = names_of(inventory)
-        self._remark(inventory)
-        return inventory
+        gpus = tuple(replace(each.gpu, devices=(each.device,)) for each in listed)
+        kept = names_of(replace(inventory, gpus=gpus))
+        named = name_resources(inventory, self.naming, kept, self.sharing)
+        self._names = names_of(named) | kept
+        self._remark(named)
+        return named
 
     def forget(self, address: str) -> None:
         """The GPU went away: what it comes back with settles anew."""

@@ -1,6 +1,7 @@
 """What the tests of the monitor are set in: a simulated node, and a monitor of it whose clocks are the test's."""
 
 import asyncio
+import json
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -14,14 +15,14 @@ import pytest
 from amdgpu_plugin.discovery import Scanner
 from amdgpu_plugin.discovery.inventory import Driver, Inventory
 from amdgpu_plugin.discovery.naming import Naming
-from amdgpu_plugin.health import monitor as monitor_module
+from amdgpu_plugin.health import policy
 from amdgpu_plugin.health import survey as survey_module
 from amdgpu_plugin.health import watch as watch_module
 from amdgpu_plugin.health.monitor import Clocks, Monitor, Remembered, Spans
 from amdgpu_plugin.health.policy import rules_of
 from amdgpu_plugin.health.policy.rules import Mode
 from amdgpu_plugin.health.survey import Survey
-from amdgpu_plugin.health.uevents import SocketUevents
+from amdgpu_plugin.health.uevents import Listener, SocketUevents
 from amdgpu_plugin.lanes import Lanes
 from amdgpu_plugin.node import Condition, GpuStatus, Holders, Latest, ListedDevice, NodeState, Verdict
 from amdgpu_plugin.product_names import ProductNames
@@ -99,23 +100,63 @@ class Blocking:
 
 
 @dataclass(slots=True)
+class Kernel:
+    """Where a node's uevents go: to a monitor that listens, unless they are `lost`."""
+
+    lost: bool = False
+    _send: Callable[[bytes], None] | None = None
+    _listener: Listener | None = None
+    _sent: int = 0
+
+    def __call__(self, message: bytes) -> None:
+        if self._send is not None and not self.lost:
+            self._sent += 1
+            self._send(message)
+
+    @property
+    def waits(self) -> bool:
+        """Whether something was said that is not heard yet."""
+        return self._listener is not None and self._listener.heard.total() < self._sent
+
+    @contextmanager
+    def heard(self, monitor: Monitor, clock: Callable[[], float]) -> Iterator[None]:
+        """By the monitor, out of a socket, meanwhile."""
+        send, end = uevent_pair()
+        self._send, self._sent = send, 0
+        self._listener = listener = SocketUevents(end, clock)
+        listener.start(monitor.hear)
+        try:
+            yield
+        finally:
+            self._send = self._listener = None
+            listener.stop()
+            send.close()
+            end.close()
+
+
+@dataclass(slots=True)
 class World:
-    """`seconds` and `unix_seconds` are the monitor's clocks."""
+    """`seconds` and `unix_seconds` are the monitor's clocks; `hangs` are GPUs that no probe is expected of."""
 
     node: SimulatedNode
+    lanes: Lanes
     sysfs: Blocking
     state: Recorded
     monitor: Monitor = field(init=False)
     holders: Latest[Holders | None] = field(default_factory=lambda: Latest(None))
+    kernel: Kernel = field(default_factory=Kernel)
     seconds: float = 0.0
     unix_seconds: float = NOW
     surveys: Latest[int] = field(default_factory=lambda: Latest(0))
     probes: Latest[Mapping[str, int]] = field(default_factory=lambda: Latest({}))
+    hangs: set[str] = field(default_factory=set)
+    _probed_at: dict[str, float] = field(default_factory=dict)
 
     def surveyed(self) -> None:
         self.surveys.set(self.surveys.value + 1)
 
     def probed(self, address: str) -> None:
+        self._probed_at[address] = self.seconds
         self.probes.set({**self.probes.value, address: self.probes.value.get(address, 0) + 1})
 
     async def lists(self, *expected: Listed) -> NodeState:
@@ -141,17 +182,30 @@ class World:
             self.state, lambda state: wanted.keys() <= {each.id for each in state.devices if each.healthy}
         )
 
-    def passes(self, seconds: float) -> None:
-        """Time, on both clocks."""
+    async def passes(self, seconds: float) -> None:
+        """Time, on both clocks. Returns when every probe that was due by then has ended, but those of who `hangs`."""
+        await self.hears()
+        await self._rests()
         self.seconds += seconds
         self.unix_seconds += seconds
+        await self._rests()
 
-    async def round(self, *addresses: str, seconds: float = INTERVAL) -> None:
-        """An interval passes, and each GPU (or each of these) is looked at and probed after that."""
-        gpus = addresses or tuple(self.probes.value)
-        before = self.probes.value
-        self.passes(seconds)
-        await until(self.probes, lambda now: all(now[gpu] > before[gpu] for gpu in gpus))
+    async def round(self) -> None:
+        """An interval passes, and each GPU is probed after that."""
+        await self.passes(INTERVAL)
+
+    async def hears(self) -> None:
+        """Until the monitor was told of all that the kernel has said."""
+        async with asyncio.timeout(GUARD_SECONDS):
+            while self.kernel.waits:  # noqa: ASYNC110 - a message that is none of ours wakes nobody
+                await asyncio.sleep(0)
+
+    async def _rests(self) -> None:
+        def has_no_probe_due() -> bool:
+            waiting = self.monitor._addresses() - self.hangs
+            return all(self._probed_at.get(gpu, -INTERVAL) + INTERVAL > self.seconds for gpu in waiting)
+
+        await until(self.probes, lambda _: has_no_probe_due())
 
     async def rounds(self, count: int) -> None:
         """Where rounds never end: so many whole ones of all GPUs that answered before, then of the node."""
@@ -211,6 +265,13 @@ def parts(address: str, mode: str, resource: str, ill: str | None = None) -> Lis
     return whole(*ids, resource=resource, ill=ill)
 
 
+def as_saved(remembered: Remembered) -> Remembered:
+    """After a way through a file."""
+    kept = {address: each.as_json() for address, each in remembered.kept.items()}
+    read = {address: policy.kept_from_json(each) for address, each in json.loads(json.dumps(kept)).items()}
+    return Remembered(read, remembered.listed)
+
+
 def nothing(node: SimulatedNode) -> None:
     del node
 
@@ -219,33 +280,6 @@ def uevent(action: str, path: str, subsystem: str, **pairs: str) -> bytes:
     """As the kernel sends it, of the device at `path` below the root."""
     said = {"ACTION": action, "DEVPATH": f"/{path}", "SUBSYSTEM": subsystem, **pairs, "SEQNUM": "1"}
     return b"\0".join([f"{action}@/{path}".encode(), *(f"{k}={v}".encode() for k, v in said.items()), b""])
-
-
-@dataclass(slots=True)
-class Kernel:
-    """Where a node's uevents go: to whoever listens, unless they are `lost`."""
-
-    send: Callable[[bytes], None] = lambda _: None
-    lost: bool = False
-
-    def __call__(self, message: bytes) -> None:
-        if not self.lost:
-            self.send(message)
-
-    @contextmanager
-    def heard(self, monitor: Monitor, clock: Callable[[], float]) -> Iterator[None]:
-        """By the monitor, out of a socket, meanwhile."""
-        send, end = uevent_pair()
-        listener = SocketUevents(end, clock)
-        listener.start(monitor.hear)
-        self.send = send
-        try:
-            yield
-        finally:
-            self.send = lambda _: None
-            listener.stop()
-            send.close()
-            end.close()
 
 
 @asynccontextmanager
@@ -277,8 +311,9 @@ async def monitoring(
     sysfs = Blocking(node.sysfs if faults else DirectorySysfs(node.root))
     lanes = lanes or Lanes()
     sysfs.held = held
-    made = World(node, sysfs, Recorded(NOTHING), seconds=clock[0], unix_seconds=clock[1])
+    made = World(node, lanes, sysfs, Recorded(NOTHING), seconds=clock[0], unix_seconds=clock[1])
     made.holders.set(holders)
+    made.kernel = kernel or made.kernel
     monitor = made.monitor = Monitor(
         sysfs=sysfs,
         lanes=lanes,
@@ -292,7 +327,7 @@ async def monitoring(
         rules=rules_of(
             mode=mode, interval_seconds=INTERVAL, hold_seconds=hold, read_deadline_seconds=deadline
         ),
-        spans=Spans(period=period, interval=interval, deadline=deadline),
+        spans=Spans(period=period, interval=interval, deadline=deadline, pause=0),
         clocks=Clocks(monotonic=lambda: made.seconds, unix=lambda: made.unix_seconds),
         holders=made.holders,
         dev_root=dev_root,
@@ -302,7 +337,6 @@ async def monitoring(
     )
     with pytest.MonkeyPatch.context() as patched:
         # What spares a machine its time only costs a test its own.
-        patched.setattr(monitor_module, "_SURVEY_PAUSE_SECONDS", 0)
         patched.setattr(survey_module, "FIRST_SCAN_SECONDS", patience)
         patched.setattr(watch_module, "SHORTEST_TURN_SECONDS", 0)
         first = await monitor.first_look()
@@ -311,10 +345,11 @@ async def monitoring(
         try:
             with kernel.heard(monitor, lambda: made.seconds) if kernel else nullcontext():
                 async with running(monitor.run()):
+                    if interval:
+                        await made.passes(0)
                     yield made
         finally:
             sysfs.release()
-            node.close()
             await lanes.stuck_after(GUARD_SECONDS)
 
 
@@ -335,4 +370,7 @@ async def world(
     node = SimulatedNode.create(scratch / "node", shape, on_uevent=kernel)
     before(node)
     async with monitoring(node, kernel=kernel if events else None, **options) as made:
-        yield made
+        try:
+            yield made
+        finally:
+            node.close()
