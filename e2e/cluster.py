@@ -193,7 +193,7 @@ def _write(box: Toolbox) -> None:
     credentials.make(keys)
     for user in ("admin", "controller-manager", "scheduler", "kubelet"):
         settings.kubeconfig_of(user).write_text(settings.kubeconfig(user, keys))
-    (STATE / "kubelet.json").write_text(settings.kubelet_configuration(node))
+    settings.KUBELET_CONFIGURATION.write_text(settings.kubelet_configuration(node))
     (STATE / "containerd.toml").write_text(settings.containerd_configuration(node, debian=box.debian))
     MADE.write_text(json.dumps({"built": str(box.built), "snapshotter": node.snapshotter}))
     (STATE / "cni" / "e2e.conflist").write_text(settings.network())

@@ -71,6 +71,11 @@ class Kubernetes:
         """The kubelet's /metrics, through the API server: the text format."""
         return self.kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/metrics")
 
+    def kubelet_pods(self, node: str) -> set[str]:
+        """Names of the pods that the kubelet has taken up since its start."""
+        answer = json.loads(self.kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/pods"))
+        return {pod["metadata"]["name"] for pod in answer["items"] or ()}
+
     def pod_log(self, pod: str, container: str = "", *, namespace: str = "default") -> str:
         words = ("--container", container) if container else ()
         return self.kubectl("logs", pod, "--namespace", namespace, *words)

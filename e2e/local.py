@@ -2,12 +2,12 @@
 
 import http.client
 import json
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from e2e import places, settings
-from e2e.kubernetes import Kubernetes, run, wait_until
+from e2e.kubernetes import Kubernetes, run
 from e2e.places import NODE, STATE
 from e2e.processes import Process
 from e2e.toolbox import Toolbox
@@ -22,7 +22,6 @@ KUBELET = Process("kubelet")
 PROCESSES = (KUBELET, SCHEDULER, CONTROLLER_MANAGER, APISERVER, CONTAINERD, ETCD)
 
 MADE = STATE / "made.json"
-KUBELET_HEALTHZ = (f"{places.ADDRESS}:10248", "/healthz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +45,11 @@ class LocalCluster(Kubernetes):
         """SIGKILL, as a crash would; the pods stay."""
         KUBELET.kill()
 
-    def start_kubelet(self) -> None:
-        KUBELET.start([self.box.go("kubelet"), *settings.kubelet()])
-
-    def restart_kubelet(self, *, within_s: float = 60) -> float:
-        """Kill it and start it again; seconds from its start until it answers /healthz."""
-        self.kill_kubelet()
-        self.start_kubelet()
-        started = time.monotonic()
-        wait_until("kubelet's /healthz", lambda: answers(*KUBELET_HEALTHZ), within_s=within_s)
-        return time.monotonic() - started
+    def start_kubelet(
+        self, *, configuration: Path = settings.KUBELET_CONFIGURATION, under: Sequence[str] = ()
+    ) -> None:
+        """`under` is a command that becomes the one it is given."""
+        KUBELET.start([*under, self.box.go("kubelet"), *settings.kubelet(configuration)])
 
     def kubelet_log(self) -> Path:
         return KUBELET.log

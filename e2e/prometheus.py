@@ -70,12 +70,14 @@ class Prometheus:
 
 
 @contextmanager
-def running(folder: Path, jobs: Iterable[Json], rules: Path) -> Iterator[Prometheus]:
+def running(
+    folder: Path, jobs: Iterable[Json], rules: Path, *, by: str | None = None
+) -> Iterator[Prometheus]:
     """One that scrapes these jobs and evaluates that rule file, both every 250 ms. `folder` takes its data.
 
-    Raises NoAnswer when it does not start.
+    `by` is the program, by default the installed one. Raises NoAnswer when it does not start.
     """
-    found = program()
+    found = by or program()
     assert found is not None
     config, log = folder / "prometheus.yaml", folder / "prometheus.log"
     settings = {"scrape_interval": QUICK, "scrape_timeout": QUICK, "evaluation_interval": QUICK}

@@ -11,6 +11,8 @@ from e2e.places import ADDRESS, API, STATE
 
 Json = dict[str, Any]
 
+KUBELET_CONFIGURATION = STATE / "kubelet.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -75,9 +77,9 @@ def scheduler() -> list[str]:
     return [f"--kubeconfig={kubeconfig_of('scheduler')}", "--leader-elect=false", "--secure-port=0"]
 
 
-def kubelet() -> list[str]:
+def kubelet(configuration: Path = KUBELET_CONFIGURATION) -> list[str]:
     return [
-        f"--config={STATE / 'kubelet.json'}",
+        f"--config={configuration}",
         f"--kubeconfig={kubeconfig_of('kubelet')}",
         f"--root-dir={places.KUBELET}",
         f"--hostname-override={places.NODE}",

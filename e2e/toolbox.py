@@ -79,6 +79,14 @@ def provide(say: Say) -> Toolbox:
     return _built(box, PACKAGES, say)
 
 
+def prometheus() -> Path:
+    """Debian's; ClusterUnavailable when it cannot be had."""
+    folder = cache() / "debian" / f"{_debian_release()}-prometheus"
+    if not folder.exists():
+        _unpack("prometheus", into=compiler.fresh(folder)).rename(folder)
+    return folder / "usr/bin/prometheus"
+
+
 def clients(say: Say) -> Toolbox:
     """Only kubectl and helm, for a cluster that is there already."""
     return _built(describe(), CLIENTS, say)
@@ -121,17 +129,21 @@ def _debian_release() -> str:
 
 
 def _unpack_debian(box: Toolbox) -> None:
-    part = compiler.fresh(box.debian)
-    apt_get("download", *DEBIAN, cwd=part)
-    for package in part.glob("*.deb"):
-        subprocess.run(["dpkg-deb", "-x", str(package), str(part)], check=True, timeout=120)
-        package.unlink()
+    part = _unpack(*DEBIAN, into=compiler.fresh(box.debian))
     trial = subprocess.run(
         [part / "usr/sbin/runc", "--version"], capture_output=True, check=False, timeout=30
     )
     if trial.returncode:  # the one library that a minimal system may lack
         apt_get("install", "--yes", "--no-install-recommends", "libseccomp2")
     part.rename(box.debian)
+
+
+def _unpack(*packages: str, into: Path) -> Path:
+    apt_get("download", *packages, cwd=into)
+    for package in into.glob("*.deb"):
+        subprocess.run(["dpkg-deb", "-x", str(package), str(into)], check=True, timeout=120)
+        package.unlink()
+    return into
 
 
 def _built(box: Toolbox, packages: tuple[str, ...], say: Say) -> Toolbox:

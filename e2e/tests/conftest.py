@@ -7,6 +7,7 @@ benchmarks/e2e.md.
 """
 
 import os
+import shutil
 import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -29,7 +30,9 @@ ORDER = (
     "test_values",
     "test_install",
     "test_pods",
+    "test_pages",
     "test_health",
+    "test_memory",
     "test_prometheus",
     "test_registration",
     "test_repartition",
@@ -37,6 +40,8 @@ ORDER = (
     "test_rollout",
     "test_uninstall",
     "test_partitions",
+    "test_alignment",
+    "test_sharing",
     "test_uevents",
     "test_oldplugin",
 )
@@ -97,7 +102,7 @@ def cluster() -> Iterator[Kubernetes]:
     if not was_up:
         assert local_cluster.down() == []
     if not was_there and STATE_DIR.exists():
-        STATE_DIR.rmdir()  # by then it is empty, as test_uninstall holds
+        shutil.rmtree(STATE_DIR)
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +121,7 @@ def kubelet_log(local: LocalCluster) -> KubeletLog:
 @pytest.fixture(scope="session")
 def plugin(request: pytest.FixtureRequest, cluster: Kubernetes) -> Iterator[Installation]:
     """The namespace is empty at first, and gone in the end."""
+    memory = STATE_DIR / "state.json" if isinstance(cluster, LocalCluster) else None
     if named := os.environ.get("E2E_IMAGE"):
         image, following = named, os.environ.get("E2E_NEXT_IMAGE", named)
     elif isinstance(cluster, LocalCluster):
@@ -123,7 +129,7 @@ def plugin(request: pytest.FixtureRequest, cluster: Kubernetes) -> Iterator[Inst
     else:
         pytest.fail("E2E_IMAGE names no image for the cluster of KUBECONFIG")
     node = os.environ.get("E2E_NODE") or _ordinary_node(cluster)
-    installation = Installation(cluster, ImageName.parse(image), ImageName.parse(following), node)
+    installation = Installation(cluster, ImageName.parse(image), ImageName.parse(following), node, memory)
     request.config.stash[INSTALLATION] = installation
     installation.make_namespace()
     yield installation

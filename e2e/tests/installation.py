@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from e2e.kubernetes import Json, Kubernetes, TimedOut, wait_until
@@ -16,20 +17,25 @@ GPU = "amd.com/gpu"
 
 Values = dict[str, Any]
 
-# Looked at each second and healthy again at once, so that a test need not wait.
-QUICK: Values = {"health": {"interval": 5, "recovery_hold": 0}, "retire_after": 5}
+HOLD_S = 3
+# Looked at each second and healthy again soon, so that a test need not wait for long.
+QUICK: Values = {"health": {"interval": 5, "recovery_hold": HOLD_S}, "retire_after": 5}
 WHOLE: Values = {"simulate": {"shape": "mi300x"}, "config": QUICK}
 PARTITIONED: Values = {"simulate": {"shape": "mi300x-cpx"}, "config": QUICK}
 
 
 @dataclass(slots=True)
 class Installation:
-    """At most one release at a time. `values` is what the one there is now was installed with."""
+    """At most one release at a time. `values` is what the one there is now was installed with.
+
+    `memory` is the state file on the node, None where that is not this machine.
+    """
 
     cluster: Kubernetes
     image: ImageName
     next_image: ImageName
     node: str
+    memory: Path | None = None
     values: Values | None = field(default=None)
 
     def make_namespace(self) -> None:
@@ -63,7 +69,9 @@ class Installation:
             wait_until("registration", lambda: "registered" in self.log(), within_s=60)
 
     def install(self, values: Values) -> None:
-        """Returns when the API server has it."""
+        """Returns when the API server has it. No test finds what another left in the plugin's memory."""
+        if self.memory is not None:
+            self.memory.unlink(missing_ok=True)
         self.helm("install", RELEASE, str(CHART), *self._set(values))
         self.values = values
 
@@ -78,6 +86,23 @@ class Installation:
         self.helm("rollback", RELEASE)
         self.values = None
         self.wait_rolled()
+
+    def restart(self) -> None:
+        """A rollout of what is there."""
+        self.cluster.kubectl("rollout", "restart", f"daemonset/{RELEASE}", "--namespace", NAMESPACE)
+        self.wait_rolled()
+
+    def replace_pod(self) -> None:
+        """Delete the pod and wait until the next one is ready."""
+        self.cluster.kubectl("delete", "pod", "--namespace", NAMESPACE, "--selector", SELECTOR)
+        wait_until("another pod", self.is_ready, within_s=60)
+
+    def is_ready(self) -> bool:
+        """Whether there is one pod, and its readiness probe is content."""
+        pods = self.pods()
+        conditions = [found for pod in pods for found in pod["status"].get("conditions", ())]
+        ready = [found["status"] for found in conditions if found["type"] == "Ready"]
+        return len(pods) == 1 and ready == ["True"]
 
     def wait_rolled(self) -> None:
         words = ("rollout", "status", f"daemonset/{RELEASE}", "--namespace", NAMESPACE)

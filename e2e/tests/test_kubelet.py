@@ -1,6 +1,5 @@
 """The kubelet is killed and started again, with pods running."""
 
-import json
 import time
 from functools import partial
 
@@ -13,12 +12,6 @@ from e2e.tests.test_registration import registrations
 from e2e.tests.workload import Workload
 
 TIMES = 10
-
-
-def kubelets_pods(local: LocalCluster) -> set[str]:
-    """Names of those that the kubelet has taken up since its start."""
-    answer = json.loads(local.kubectl("get", "--raw", f"/api/v1/nodes/{local.node}/proxy/pods"))
-    return {pod["metadata"]["name"] for pod in answer["items"] or ()}
 
 
 def test_gpus_come_back_after_each_of_ten_kills(
@@ -43,7 +36,7 @@ def test_gpus_come_back_after_each_of_ten_kills(
         assert listening is not None
         after_start.append(reached - started)
         after_listening.append(reached - listening)
-        wait_until("its pods again", lambda: {"one", "two"} <= kubelets_pods(local), within_s=30)
+        wait_until("its pods again", lambda: {"one", "two"} <= local.kubelet_pods(local.node), within_s=30)
         assert pods.lives() == lives
     whole_gpus.wait_allocatable(8)
     (next_one,) = pods.start("next", 1)

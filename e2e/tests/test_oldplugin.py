@@ -13,6 +13,7 @@ from e2e.tests.figures import Figures, seconds
 from e2e.tests.installation import GPU, PARTITIONED, WHOLE, Installation
 from e2e.tests.kubelet_log import KubeletLog
 from e2e.tests.plugin_image import ROOT
+from e2e.tests.test_pages import address, asked
 from e2e.tests.test_registration import registrations
 from e2e.tests.workload import Report, Workload
 
@@ -42,6 +43,8 @@ def wait_waiting(plugin: Installation) -> None:
     wait_until("ours waits", lambda: WAITING in plugin.log(), within_s=60)
     assert 'detail="amd.com_gpu answers"' in plugin.log()
     assert "registrar: registered" not in plugin.log()
+    status, body = asked(address(plugin), "/readyz")
+    assert (status, body.splitlines()) == (503, ["not ready", f"{GPU}: {WAITING}: amd.com_gpu answers"])
 
 
 def test_whole_gpus_stay_charged_to_their_pods(

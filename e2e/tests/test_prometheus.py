@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from e2e import podmonitor, prometheus
+from e2e import podmonitor, prometheus, toolbox
 from e2e.local import LocalCluster
-from e2e.machine import ClusterUnavailable, tools
+from e2e.machine import ClusterUnavailable
 from e2e.prometheus import Prometheus
 from e2e.tests.installation import CHART, GPU, NAMESPACE, RELEASE, Installation
 from e2e.tests.workload import Workload
@@ -30,7 +30,7 @@ def rendered(plugin: Installation, template: str) -> Any:
 def scraping(whole_gpus: Installation, local: LocalCluster, tmp_path: Path) -> Iterator[Prometheus]:
     """The pods' network does not lead out of the machine, and so only on the cluster of this one."""
     try:
-        tools("prometheus")
+        by = prometheus.program() or str(toolbox.prometheus())
     except ClusterUnavailable as reason:
         pytest.skip(f"no prometheus: {reason}")
     found, rules = tmp_path / "targets.json", tmp_path / "rules.yaml"
@@ -39,7 +39,7 @@ def scraping(whole_gpus: Installation, local: LocalCluster, tmp_path: Path) -> I
     spec = rendered(whole_gpus, "prometheusrule")["spec"]
     rules.write_text(prometheus.without_waiting(yaml.safe_dump(spec)))
     job = podmonitor.scrape_job(rendered(whole_gpus, "podmonitor"), str(found))
-    with prometheus.running(tmp_path, [job], rules) as running:
+    with prometheus.running(tmp_path, [job], rules, by=by) as running:
         yield running
 
 

@@ -2,8 +2,7 @@
 
 import re
 
-from e2e.kubernetes import wait_until
-from e2e.tests.installation import GPU, NAMESPACE, SELECTOR, Installation
+from e2e.tests.installation import GPU, Installation
 
 
 def registrations(plugin: Installation) -> int:
@@ -18,8 +17,7 @@ def test_one_registration_for_each_start_of_the_plugin(whole_gpus: Installation)
     before = registrations(whole_gpus)
     assert before >= 1
     first = whole_gpus.pod()
-    whole_gpus.cluster.kubectl("delete", "pod", "--namespace", NAMESPACE, "--selector", SELECTOR)
-    wait_until("another pod", lambda: whole_gpus.pod() != first, within_s=60)
-    wait_until("registration", lambda: "registered" in whole_gpus.log(), within_s=60)
+    whole_gpus.replace_pod()
+    assert whole_gpus.pod() != first
     assert registrations(whole_gpus) == before + 1
     assert len(re.findall(r"registrar: registered", whole_gpus.log())) == 1

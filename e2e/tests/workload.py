@@ -1,14 +1,15 @@
 """Pods that ask for GPUs and tell what they were given. They run the plugin's own image: it is there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from e2e.kubernetes import Json, wait_until
+from e2e.kubernetes import CommandFailed, Json, wait_until
 from e2e.tests.installation import GPU, NAMESPACE, Installation
 
 LABEL = "amdgpu-plugin-e2e=workload"
-# Device nodes as /dev/path → major:minor. Then until SIGTERM.
+NO_LIMITS: Mapping[str, str] = {}
+# The CPUs it may use, and device nodes as /dev/path → major:minor. Then until SIGTERM.
 REPORT = """
 import json, os, signal, stat
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
@@ -18,7 +19,7 @@ for folder, _, names in os.walk("/dev"):
         found = os.lstat(path)
         if not folder.startswith("/dev/pts") and (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
             devices[path] = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
-print(json.dumps({"environment": dict(os.environ), "devices": devices}), flush=True)
+print(json.dumps({"environment": dict(os.environ), "devices": devices, "cpus": sorted(os.sched_getaffinity(0))}), flush=True)
 signal.sigwait({signal.SIGTERM})
 """
 
@@ -33,6 +34,7 @@ class Report:
 
     environment: Mapping[str, str]
     devices: Mapping[str, str]
+    cpus: Sequence[int]
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -51,13 +53,17 @@ class Workload:
 
     installation: Installation
 
-    def create(self, name: str, *gpus: int, resource: str = GPU) -> None:
-        """A pod with a container for each number: c0, c1 …"""
-        self.installation.cluster.apply(self._pod(name, gpus, resource))
+    def create(
+        self, name: str, *gpus: int, resource: str = GPU, limits: Mapping[str, str] = NO_LIMITS
+    ) -> None:
+        """A pod with a container for each number: c0, c1 … `limits` are further ones of each."""
+        self.installation.cluster.apply(self._pod(name, gpus, resource, limits))
 
-    def start(self, name: str, *gpus: int, resource: str = GPU) -> tuple[Report, ...]:
+    def start(
+        self, name: str, *gpus: int, resource: str = GPU, limits: Mapping[str, str] = NO_LIMITS
+    ) -> tuple[Report, ...]:
         """Create it and wait until each of its containers has told what it was given."""
-        self.create(name, *gpus, resource=resource)
+        self.create(name, *gpus, resource=resource, limits=limits)
         return self.reports(name, containers=len(gpus))
 
     def reports(self, name: str, *, containers: int = 1) -> tuple[Report, ...]:
@@ -109,15 +115,19 @@ class Workload:
         }
 
     def _report(self, name: str, container: str) -> Report:
-        cluster = self.installation.cluster
-        line = wait_until(
-            f"a word of {name} {container}",
-            lambda: cluster.pod_log(name, container, namespace=NAMESPACE),
-            within_s=60,
-        )
+        line = wait_until(f"a word of {name} {container}", lambda: self._said(name, container), within_s=60)
         return Report(**json.loads(line))
 
-    def _pod(self, name: str, gpus: tuple[int, ...], resource: str) -> Json:
+    def _said(self, name: str, container: str) -> str:
+        """AssertionError where the pod failed: the kubelet does not try again."""
+        try:
+            return self.installation.cluster.pod_log(name, container, namespace=NAMESPACE)
+        except CommandFailed:
+            status = self.status(name)
+            assert status["phase"] != "Failed", f"{name}: {status.get('reason')}: {status.get('message')}"
+            raise
+
+    def _pod(self, name: str, gpus: tuple[int, ...], resource: str, limits: Mapping[str, str]) -> Json:
         key, _, value = LABEL.partition("=")
         return {
             "apiVersion": "v1",
@@ -128,17 +138,20 @@ class Workload:
                 "restartPolicy": "Never",
                 "terminationGracePeriodSeconds": 5,
                 "automountServiceAccountToken": False,
-                "containers": [self._container(number, count, resource) for number, count in enumerate(gpus)],
+                "containers": [
+                    self._container(number, {**limits, **({resource: str(count)} if count else {})})
+                    for number, count in enumerate(gpus)
+                ],
             },
         }
 
-    def _container(self, number: int, count: int, resource: str) -> Json:
+    def _container(self, number: int, limits: Mapping[str, str]) -> Json:
         return {
             "name": f"c{number}",
             "image": str(self.installation.image),
             "imagePullPolicy": "IfNotPresent",
             "command": ["python3", "-c", REPORT],
-            "resources": {"limits": {resource: str(count)} if count else {}},
+            "resources": {"limits": limits},
         }
 
     def _kubectl(self, *arguments: str) -> None:

@@ -147,8 +147,9 @@ def mend(node: SimulatedNode) -> None:
     for gpu in node.addresses:
         node.sysfs.lift(gpu)
         node.suspend(gpu, on=False)
-        with suppress(SimulationError):
-            node.lose_render_node(gpu, on=False)
+        for ends in (node.lose_render_node, node.fall_silent):
+            with suppress(SimulationError):
+                ends(gpu, on=False)
 
 
 async def settle(it: World) -> None:

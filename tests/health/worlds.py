@@ -15,6 +15,7 @@ import pytest
 from amdgpu_plugin.discovery import Scanner
 from amdgpu_plugin.discovery.inventory import Driver, Inventory
 from amdgpu_plugin.discovery.naming import Naming
+from amdgpu_plugin.health import monitor as monitor_module
 from amdgpu_plugin.health import policy
 from amdgpu_plugin.health import survey as survey_module
 from amdgpu_plugin.health import watch as watch_module
@@ -337,7 +338,8 @@ async def monitoring(
     )
     with pytest.MonkeyPatch.context() as patched:
         # What spares a machine its time only costs a test its own.
-        patched.setattr(survey_module, "FIRST_SCAN_SECONDS", patience)
+        for module in (survey_module, monitor_module):
+            patched.setattr(module, "FIRST_SCAN_SECONDS", patience)
         patched.setattr(watch_module, "SHORTEST_TURN_SECONDS", 0)
         first = await monitor.first_look()
         made.state = monitor.node = Recorded(first.value)

@@ -147,6 +147,11 @@ def test_probes_ask_at_the_port_of_the_config() -> None:
     assert container({"probes": {"enabled": True}})["ports"][0]["containerPort"] == 9400
 
 
+def test_with_a_surge_readiness_does_not_wait_for_a_registration_that_waits_for_it() -> None:
+    found = container({"updateStrategy": {"maxSurge": 1}})
+    assert found["readinessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
+
+
 def test_what_is_empty_is_left_out() -> None:
     bare: Values = dict.fromkeys(
         ("config", "affinity", "tolerations", "resources", "nodeSelector", "podLabels")
