@@ -61,7 +61,7 @@ e2e: $(VENV)/stamp-test  ## end-to-end tests: on KUBECONFIG's cluster, else on o
 	@$(PY) -m pytest e2e -o timeout=900 $(ARGS)
 
 bench: setup  ## measure, and write benchmarks/results.md
-	@$(PY) -m benchmarks
+	@$(PY) -m benchmarks $(ARGS)
 
 lock: $(VENV)/stamp-lock  ## bring requirements/*.txt in line with pyproject.toml; UPGRADE=--upgrade for the newest
 	@echo 'setuptools>=77' | $(UV_COMPILE) pyproject.toml - -o requirements/run.txt > /dev/null

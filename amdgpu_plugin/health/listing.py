@@ -90,14 +90,16 @@ def _verdict(
 ) -> Verdict | None:
     address = listed.gpu.pci_address
     status = statuses.get(address)
-    if status is not None and status.verdict is not None:
+    mode = modes.get(address)
+    superseded = mode is not None and _mode_of(listed) != mode
+    # That an ID is superseded lasts, whatever its GPU has besides: else it would never leave.
+    if status is not None and status.verdict is not None and not superseded:
         return status.verdict
     if address not in modes and before is not None and (before.condition, before.detail) == UNSEEN:
         return before
-    mode = modes.get(address)
     condition = None if before is None else before.condition
     why = listed.gpu.left_out
-    if mode is not None and _mode_of(listed) != mode:
+    if superseded:
         why = f"the compute partition mode is now {mode}"
     if why is not None:
         since = before.since if before is not None and condition == RETIRED else now

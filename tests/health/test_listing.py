@@ -9,7 +9,7 @@ from amdgpu_plugin.health.listing import (
     with_verdicts,
     without_left,
 )
-from amdgpu_plugin.node import Held, Holder, Holders, ListedDevice, Verdict
+from amdgpu_plugin.node import GpuStatus, Held, Holder, Holders, ListedDevice, Verdict
 
 A, B = "0000:05:00.0", "0000:27:00.0"
 POD = (Holder("ml", "train", "main"),)
@@ -224,3 +224,11 @@ def test_an_id_of_a_gpu_that_is_left_out_now_is_retired() -> None:
     again = replace(left_out, left_out=None, devices=(before[0].device,))
     back = with_verdicts(with_earlier(later, inventory(again, there)), {}, {A: "SPX", B: "SPX"}, now=60)
     assert [(listed.id, listed.verdict) for listed in back] == [(A, None), (B, None)]
+
+
+def test_a_superseded_id_is_retired_whatever_its_gpu_has_besides() -> None:
+    wedged = GpuStatus(verdict=Verdict("Wedged", "WEDGED=rebind", 3.0))
+    (listed,) = with_verdicts((whole(),), {A: wedged}, {A: "CPX"}, now=7)
+    assert listed.verdict == Verdict("Retired", "the compute partition mode is now CPX", 7)
+    (listed,) = with_verdicts((whole(),), {A: wedged}, {A: "SPX"}, now=7)
+    assert listed.verdict == wedged.verdict

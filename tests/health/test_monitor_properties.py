@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from amdgpu_plugin.commands.inputs import scratch_parent
@@ -83,7 +83,14 @@ LANES = Lanes()
 """Threads outlive their loop: all examples share them."""
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+def steps_of(names: str, then: str = "nothing") -> list[Step]:
+    return [Step(name, VERBS[name], then=then) for name in names.split(", ")]
+
+
+@example(steps_of(f"wedge {A}"))
+@example(steps_of(f"wedge {A}, reload {A}, errors {B}"))
+@example(steps_of(f"busy {A}, DPX {A}", then="round"))
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, min_size=1, max_size=8))
 def test_once_all_is_quiet_the_past_shows_only_in_what_is_latched(history: list[Step]) -> None:
     with tempfile.TemporaryDirectory(dir=scratch_parent()) as scratch:
