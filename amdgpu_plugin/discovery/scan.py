@@ -15,7 +15,7 @@ from amdgpu_plugin.discovery.inventory import Inventory, Skipped
 from amdgpu_plugin.discovery.kfd import KfdTopology
 from amdgpu_plugin.discovery.kfd_reader import KfdReader
 from amdgpu_plugin.discovery.naming import UNSHARED, Naming, Sharing, name_resources
-from amdgpu_plugin.discovery.offering import USUAL, Offering, has_discrete, offered
+from amdgpu_plugin.discovery.offering import USUAL, Offering, offered
 from amdgpu_plugin.lanes import Hung, Lanes, Turns
 from amdgpu_plugin.product_names import ProductNames
 from amdgpu_plugin.sysfs import Sysfs
@@ -75,7 +75,8 @@ class Scanner:
             return build(Scan(None, (), drm.DrmMinors((), ()), nothing, {}, silent), self._names)
         found = build(await self._read_all(*first, deadline), self._names)
         inventory = offered(found, self.offering, beside_discrete=self._discrete_seen)
-        self._discrete_seen = self._discrete_seen or has_discrete(inventory)
+        # Remembered only where it is known: an APU that sleeps or is still being bound does not tell.
+        self._discrete_seen = self._discrete_seen or any(gpu.integrated is False for gpu in found.gpus)
         return inventory
 
     async def _read_all(

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 METHODS = ("GET", "HEAD")
 SLICE_BYTES = 32 * 1024
 """Of a body, what is handed to a connection at once: that is all a slow reader keeps in memory."""
+PIPELINED = 32
+"""Requests sent ahead that are answered; then the connection ends."""
 LINGER_BYTES = 256 * 1024
 """Of what a refused client still sends, what is read so that it can read why."""
 
@@ -99,6 +101,8 @@ class _Connection:
     answer: Answer
     limits: Limits
     wire: h11.Connection = field(init=False)
+    ahead: int = 0
+    """Requests in a row that were sent before the answer to the one before."""
     waiting: tuple[bool, float] = field(init=False)
     """Whether we, and not the client, are what is waited for; and since when (loop time)."""
 
@@ -133,8 +137,11 @@ class _Connection:
         self.waiting = (True, self.waiting[1])
         response = await self._page(request)
         self._wait_for_client()
+        # Who sends requests by the thousand without waiting gets a few answers, and others their turn.
+        self.ahead = self.ahead + 1 if self.wire.trailing_data[0] else 0
+        await asyncio.sleep(0)
         # A body is never read: the connection ends with the answer.
-        last = self.wire.their_state is not h11.DONE
+        last = self.wire.their_state is not h11.DONE or self.ahead >= PIPELINED
         await self._send(response, head=request.method == b"HEAD", close=last)
         return not last and self.wire.our_state is h11.DONE
 

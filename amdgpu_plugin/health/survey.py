@@ -39,6 +39,7 @@ class Survey:
     _settling: Settling = field(default_factory=Settling)
     _said: frozenset[Skipped] = frozenset()
     _remarked: set[str] = field(default_factory=set)
+    _went_away: set[str] = field(default_factory=set)
 
     async def first(self, listed: tuple[ListedDevice, ...] = ()) -> Inventory:
         """The node as far as it answers in time, without waiting for anything to settle.
@@ -56,6 +57,7 @@ class Survey:
     def forget(self, address: str) -> None:
         """The GPU went away: what it comes back with settles anew."""
         self._settling.forget(address)
+        self._went_away.add(address)
 
     async def look(
         self, inventory: Inventory, listed: tuple[ListedDevice, ...], presences: Hashable, now: float
@@ -66,7 +68,10 @@ class Survey:
         # What came while the first scan was under way must count as a change: there is no look before it.
         if before is not None and before == self._before and not self._unsettled(inventory):
             return None
+        self._went_away.clear()
         found = self._settling.settled(await self._scan(), listed, now)
+        for address in self._went_away:
+            self._settling.forget(address)
         named = name_resources(found, self.naming, self._names, self.sharing)
         self._names = names_of(named) | self._names
         self._remark(named)

@@ -1,10 +1,11 @@
 """The listener as clients meet it, by their bytes: those who mean well, and the others."""
 
 import asyncio
+import contextlib
 
 import pytest
 
-from amdgpu_plugin.exposition.http import HttpServer, Limits
+from amdgpu_plugin.exposition.http import PIPELINED, HttpServer, Limits
 from amdgpu_plugin.exposition.listening import bind
 from amdgpu_plugin.exposition.messages import Request, Response, text
 from tests.exposition.clients import GUARD_SECONDS, Client, hello, listening, port_of
@@ -53,6 +54,18 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         client = await listener.connect()
         await client.send(b"".join(GET.replace(b"/x", b"/%d" % number) for number in range(20)))
         assert [(await client.answer()).body for _ in range(20)] == [b"hello /%d\n" % n for n in range(20)]
+
+
+async def test_who_sends_thousands_ahead_gets_a_few_answers_and_an_end() -> None:
+    async with listening() as listener:
+        client = await listener.connect()
+        await client.send(GET * 2000)
+        answers = 0
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await client.answer()
+                answers += 1
+        assert answers <= PIPELINED + 1
 
 
 @pytest.mark.parametrize("cut", [1, 5, 17, len(GET) - 1])

@@ -167,6 +167,7 @@ async def test_a_mode_that_was_out_of_sight_settles_anew(scratch: Path) -> None:
         await it.rounds(1)
         it.node.unbind(A)
         await it.lists(whole(A, ill="DriverUnbound"), whole(B))
+        await it.survey_rounds(2)
         it.seconds = 100.0
         await it.sysfs.hold("topology/generation_id")
         it.node.bind(A)  # between two scans: none sees half of it

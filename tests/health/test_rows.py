@@ -670,7 +670,8 @@ async def test_the_driver_is_unloaded_and_loaded(scratch: Path, told_by: str) ->
         await it.tells("!DriverUnbound~", B)
         await it.passes(HOLD)
         await it.lists(before)
-        assert [each.device.kfd_node for each in it.state.value.devices] == [2, *range(3, 11)]
+        nodes = [2, *range(3, 11)]
+        await until(it.state, lambda state: [each.device.kfd_node for each in state.devices] == nodes)
         assert {frozenset(listed(state)) for state in it.state.history} == {frozenset(before)}
 
 
