@@ -20,7 +20,7 @@ COPY requirements/run.txt /src/requirements/run.txt
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
     python3 -m venv /opt/amdgpu-plugin \
     && /opt/amdgpu-plugin/bin/pip install --no-cache-dir --no-compile --disable-pip-version-check \
-        --only-binary :all: --require-hashes --requirement /src/requirements/run.txt
+        --only-binary :all: --no-deps --require-hashes --requirement /src/requirements/run.txt
 
 # pip and setuptools have done their work. The bytecode is not tied to times, which layers cut to seconds.
 COPY LICENSE README.md pyproject.toml /src/

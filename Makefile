@@ -83,7 +83,7 @@ $(VENV)/stamp-lint: | $(VENV)/stamp-test
 
 $(VENV)/stamp-%: requirements/%.txt
 	@echo "installing $<"
-	@$(PIP) install --require-hashes -r $<
+	@$(PIP) install --no-deps --require-hashes -r $<
 	@touch $@
 
 $(VENV)/stamp-project: pyproject.toml amdgpu_plugin/__init__.py $(VENV)/stamp-run

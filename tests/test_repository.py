@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -53,6 +54,14 @@ def test_lock_files_agree_and_hold_what_is_declared() -> None:
     assert declared([*project["project"]["dependencies"], *project["build-system"]["requires"]]) <= run.keys()
     assert declared([*groups["test"], *groups["generate"]]) <= test.keys()
     assert declared(groups["lint"]) <= lint.keys()
+
+
+def test_lock_files_hold_all_that_their_packages_need() -> None:
+    # They are installed with --no-deps: pip asked to resolve prefers a newer release to the pin of an extra.
+    found = subprocess.run(
+        [sys.executable, "-m", "pip", "check"], check=False, capture_output=True, text=True
+    )
+    assert found.returncode == 0, found.stdout
 
 
 def test_readme_names_the_commands_a_newcomer_types() -> None:

@@ -37,7 +37,9 @@ def test_base_can_be_chosen_and_serves_both_stages() -> None:
 
 
 def test_wheels_are_held_to_the_lock_file() -> None:
-    assert "--only-binary :all: --require-hashes --requirement /src/requirements/run.txt" in DOCKERFILE
+    assert (
+        "--only-binary :all: --no-deps --require-hashes --requirement /src/requirements/run.txt" in DOCKERFILE
+    )
 
 
 def test_last_stage_needs_no_shell_and_no_pip() -> None:
