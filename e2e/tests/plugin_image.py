@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from e2e.local import LocalCluster
+from e2e.machine import tools
 from e2e.places import SOURCES, cache
 
 ROOT = SOURCES.parent
@@ -61,6 +62,7 @@ def built_and_loaded(cluster: LocalCluster) -> tuple[str, str]:
 
 
 def _build(archive: Path) -> None:
+    tools("buildah", "debootstrap")
     archive.parent.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
         ["image/build.sh"],
