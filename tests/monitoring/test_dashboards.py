@@ -300,22 +300,23 @@ class Node:
     aside: bool = False
 
 
-A, B = "0000:05:00.0", "0000:27:00.0"
+A, B, C = "0000:05:00.0", "0000:27:00.0", "0000:47:00.0"
 RADEON, APU = "0000:03:00.0", "0000:c1:00.0"
 NODES = (
     Node(
         "n1",
-        "mi300x:2",
-        2,
+        "mi300x:3",
+        3,
         {"train": 2},
         (
             (A, "Overheated"),
             (A, "UncorrectableErrors"),
             (A, "Throttled"),
             (A, "LinkDegraded"),
+            (C, "BusError"),
             (B, "unbind"),
         ),
-        "devices: {expect: 3}",
+        "devices: {expect: 4}",
     ),
     Node(
         "n2",
@@ -326,11 +327,37 @@ NODES = (
     ),
     Node("n3", "radeon:1", 1, {}, (), "health: {mode: observe}", aside=True),
 )
+IN_FORCE = {
+    *("Overheated", "UncorrectableErrors", "Throttled", "LinkDegraded", "BusError", "DriverUnbound"),
+    *("CorrectableErrors", "PendingPages", "Wedged", "Hot"),
+}
+# n1 lacks one board and has lost another; n3 only observes, so its board is healthy; n4 is silent.
+FLEET = {
+    "Nodes": 3,
+    "GPUs": 4,
+    "Missing GPUs": 2,
+    "Healthy devices": 1,
+    "Allocated devices": 6,
+    "Unhealthy devices": 11,
+    "Unhealthy, in use": 6,
+    "Silent nodes": 1,
+}
+FIRST = {
+    "GPUs": 2,
+    "Missing GPUs": 2,
+    "Healthy devices": 0,
+    "Allocated devices": 2,
+    "Unhealthy devices": 3,
+    "Unhealthy, in use": 2,
+    "Registered": 1,
+    "Age of readings": 0,
+}
+PARTITIONED = {"Health": 0, "Holders": 4}
 GONE = Node("n4", "apu:1", 1, {}, ())
 """Its daemon ends: what it told is seen in the past only."""
 THROTTLED_BY = slice(116, 117)
 """Bits 32 to 39 of the causes in gpu_metrics 1.3, which are thermal."""
-WITHIN_S = 30.0
+WITHIN_S = 20.0
 RATE_INTERVAL = "5s"
 SHOWN_S, STEP = 60.0, "1s"
 
@@ -368,8 +395,12 @@ async def allocate(kubelet: SimulatedKubelet, node: Node) -> None:
 
 async def go_wrong(node: Node, folder: Path) -> None:
     for device, what in node.faults:
-        request = {"verb": "inject", "device": device, "what": what, "seconds": None}
-        await asyncio.to_thread(ask, str(folder / "s"), request)
+        await inject(node.name, folder.parent, device, what)
+
+
+async def inject(node: str, scratch: Path, device: str, what: str) -> None:
+    request = {"verb": "inject", "device": device, "what": what, "seconds": None}
+    await asyncio.to_thread(ask, str(scratch / node / "s"), request)
 
 
 def selections(name: str, prom: Prometheus) -> Iterator[list[dict[str, str]]]:
@@ -412,8 +443,8 @@ def without_data(prom: Prometheus, pending: Sequence[tuple[str, Asked, int]]) ->
     ]
 
 
-async def all_found(prom: Prometheus) -> list[tuple[str, str, int]]:
-    """What finds no data in time."""
+async def all_find(prom: Prometheus) -> None:
+    """Returns when all have found data in each list of selections, though not all at once."""
     lists = {"fleet": 2, "node": 2, "gpu": 1}
     pending = [
         (name, each, which)
@@ -421,10 +452,25 @@ async def all_found(prom: Prometheus) -> list[tuple[str, str, int]]:
         for each in asked(board)
         for which in range(lists[name])
     ]
-    deadline = asyncio.get_running_loop().time() + WITHIN_S
-    while pending and asyncio.get_running_loop().time() < deadline:
-        pending = await asyncio.to_thread(without_data, prom, pending)
-    return [(name, each.where, which) for name, each, which in pending]
+
+    def left(_: Prometheus) -> list[str]:
+        pending[:] = without_data(prom, pending)
+        return [f"{name}: {each.where} (selection {which})" for name, each, which in pending]
+
+    await asyncio.to_thread(prom.until, left, lambda found: found == [], within_s=WITHIN_S)
+
+
+def told(prom: Prometheus, name: str, **chosen: str) -> dict[str, float]:
+    """What the first row's numbers are, by title."""
+    every = dict.fromkeys(variables(BOARDS[name]), ALL)
+    found = {}
+    for panel in panels(BOARDS[name]):
+        if panel["type"] == "stat" and panel["gridPos"]["y"] == 1:
+            (target,) = panel["targets"]
+            query = put_in(target["expr"], BOARDS[name], every | chosen, rate_interval=RATE_INTERVAL)
+            (sample,) = prom.query(query)
+            found[panel["title"]] = float(sample["value"][1])
+    return found
 
 
 @pytest.mark.skipif(
@@ -436,6 +482,8 @@ async def test_every_query_finds_data_on_simulated_nodes_with_faults(scratch: Pa
     rules.write_text("groups: []")
     ports = {node.name: free_port() for node in (*NODES, GONE)}
     pods = [pod_of(objects, port, node=name) for name, port in ports.items()]
+    # As during a rollout with a surge: two pods tell of one node. No board is counted twice, no join fails.
+    pods.append(pods[0] | {"status": pods[0]["status"] | {"podIP": "localhost"}})
     found.write_text(json.dumps(podmonitor.targets(pods)))
     job = podmonitor.scrape_job(objects["PodMonitor"], str(found))
     async with AsyncExitStack() as stack:
@@ -447,14 +495,52 @@ async def test_every_query_finds_data_on_simulated_nodes_with_faults(scratch: Pa
             kubelets[node.name], last = await stack.enter_async_context(starting)
         for node in NODES:
             await kubelets[node.name].sees("amd.com/gpu", healthy=node.devices)
-            await allocate(kubelets[node.name], node)
-        await asyncio.to_thread(
-            scraping.until,
-            lambda each: each.query("amdgpu_plugin_gpus"),
-            lambda told: len(told) == len(ports),
-            within_s=WITHIN_S,
-        )
+        await comes(scraping, "amdgpu_plugin_gpus", "node", set(ports))
         assert await last.stop() == 0
         for node in NODES:
+            await allocate(kubelets[node.name], node)
             await go_wrong(node, scratch / node.name)
-        assert await all_found(scraping) == []
+        await comes(scraping, "amdgpu_gpu_condition == 1", "condition", IN_FORCE)
+        await flap(scraping, scratch)
+        # from here on nothing new is told of n2's board and of n3's kubelet
+        await inject("n2", scratch, A, "Unresponsive")
+        await kubelets["n3"].stop()
+        await all_find(scraping)
+        assert told(scraping, "fleet") == FLEET
+        assert told(scraping, "node", node="n1") | {"Age of readings": 0} == FIRST
+        assert told(scraping, "gpu", node="n2", gpu=A).items() >= PARTITIONED.items()
+        theirs, boards = power(scraping)
+        assert theirs == pytest.approx(boards)
+
+
+def power(prom: Prometheus) -> tuple[float, float]:
+    """Of the namespace that holds everything that is held; and of the boards that are held, each once."""
+    (panel,) = (each for each in panels(BOARDS["fleet"]) if each["title"] == "Namespaces")
+    (expr,) = (each["expr"] for each in panel["targets"] if "power" in each["expr"])
+    every = dict.fromkeys(variables(BOARDS["fleet"]), ALL)
+    query = put_in(expr, BOARDS["fleet"], every, rate_interval=RATE_INTERVAL)
+    boards = "max by (node, gpu) (amdgpu_power_watts) and on (node, gpu) amdgpu_device_allocated"
+    (theirs,), (all_boards,) = prom.query(query), prom.query(f"sum({boards})")
+    return float(theirs["value"][1]), float(all_boards["value"][1])
+
+
+async def flap(prom: Prometheus, scratch: Path) -> None:
+    """The trouble of n1's second board goes, is held, and comes back."""
+    for _ in range(20):
+        await inject("n1", scratch, B, "bind")
+        await comes(prom, 'amdgpu_plugin_gpus{node="n1"} == 3', "node", {"n1"})
+        await inject("n1", scratch, B, "unbind")
+        await comes(prom, 'amdgpu_plugin_gpus{node="n1"} == 2', "node", {"n1"})
+        if prom.query("amdgpu_health_flaps_total > 0"):
+            return
+    raise AssertionError("never counted")
+
+
+async def comes(prom: Prometheus, query: str, label: str, wanted: set[str]) -> None:
+    """Returns when what the query finds has at least these values of the label."""
+    await asyncio.to_thread(
+        prom.until,
+        lambda each: {found["metric"][label] for found in each.query(query)},
+        lambda found: found >= wanted,
+        within_s=WITHIN_S,
+    )

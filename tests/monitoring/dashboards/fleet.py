@@ -18,6 +18,7 @@ from tests.monitoring.dashboards.parts import (
     AT,
     BOARD,
     CLUSTER,
+    CORRECTED,
     DEVICE,
     FLEET,
     GPU,
@@ -343,6 +344,7 @@ HEAT = Row(
 )
 
 
+# Pods that came one after the other each counted a part, so these are added up.
 def _counted(metric: str, also: str = "") -> str:
     """Rise of a day over all that a board counts, where there was any."""
     return f"sum by ({BOARD}) (increase({_.raw(metric, also)}[1d])) > 0"
@@ -361,8 +363,7 @@ ERRORS = Row(
                 column="Uncorrectable",
                 steps=ANY_IS_BAD,
             ),
-            Query(_counted("amdgpu_ras_errors_total", 'severity="deferred"'), column="Deferred"),
-            Query(_counted("amdgpu_ras_errors_total", 'severity="correctable"'), column="Correctable"),
+            Query(_counted("amdgpu_ras_errors_total", CORRECTED), column="Corrected or deferred"),
             Query(
                 f"{_.of_board('amdgpu_bad_pages', _IN_USE)} > 0",
                 column="Bad pages in use",
@@ -377,7 +378,7 @@ ERRORS = Row(
             Query(_counted("amdgpu_health_flaps_total"), column="Flaps", steps=ANY_IS_ODD),
             labels="cluster node gpu",
             links=(NODE_OF_ROW, GPU_OF_ROW),
-            order=("Uncorrectable", "Deferred", "Correctable", "Resets"),
+            order=("Uncorrectable", "Corrected or deferred", "Resets"),
             empty="none",
         ),
         series(
