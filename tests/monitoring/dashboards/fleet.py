@@ -7,6 +7,7 @@ from tests.monitoring.dashboards.model import (
     GOOD,
     YES_NO,
     Dashboard,
+    Panel,
     Query,
     Row,
     bars,
@@ -21,7 +22,6 @@ from tests.monitoring.dashboards.parts import (
     CORRECTED,
     DEVICE,
     FLEET,
-    GPU,
     GPU_OF_LINE,
     GPU_OF_ROW,
     HOLDER,
@@ -52,13 +52,21 @@ _HOLDERS_OF_BOARD = (
     f" * on ({AT}) group_right () {_.healthy(BOARD)})"
 )
 
+
+def over_time(title: str, told: str, *queries: Query, **more: object) -> Panel:
+    """Few moments: thousands of boards at a thousand moments are more than Prometheus gives to one query."""
+    return series(title, told, *queries, **{"points": 100, **more})
+
+
 NOW = Row(
     "Now",
     (
         stat(
             "Nodes",
-            "Nodes whose plugin is scraped with success. Fewer than you have GPU nodes: see Silent nodes.",
-            Query(f"count({_.most(AT, 'amdgpu_plugin_gpus')})"),
+            "Nodes whose plugin is scraped with success. Fewer than you have GPU nodes: see Silent nodes. "
+            "Those of them that are simulated have no hardware behind them.",
+            Query(f"count({_.most(AT, 'amdgpu_plugin_gpus')})", "nodes"),
+            Query(f"sum({_.most(AT, 'amdgpu_plugin_simulated')}) > 0", "simulated"),
         ),
         stat(
             "GPUs",
@@ -167,7 +175,7 @@ WRONG = Row(
             empty="nobody, as far as is known",
             width=12,
         ),
-        series(
+        over_time(
             "Boards by condition",
             "How many boards each condition is in force for. Many at once and of one kind: look for what they share, "
             "such as a driver's version, a rack's cooling, or the plugin itself (health guard).",
@@ -181,7 +189,7 @@ WRONG = Row(
 USE = Row(
     "Allocation",
     (
-        series(
+        over_time(
             "Devices",
             "Healthy ones are what can be allocated. Where allocated comes near healthy, the fleet is full; healthy that "
             "falls is what was lost to faults, nodes or silence.",
@@ -189,7 +197,7 @@ USE = Row(
             Query(f"count({_.held()}) or {_.none_held()}", "allocated"),
             Query(f"sum({_.healthy()} == bool 0)", "unhealthy"),
         ),
-        series(
+        over_time(
             "Allocated devices by namespace",
             "Who holds how much. A device that several containers share counts once in each of their namespaces.",
             Query(f"count by (namespace) ({_.held(f'{DEVICE}, namespace')})", "{{namespace}}"),
@@ -247,7 +255,7 @@ USE = Row(
 LOAD = Row(
     "Utilisation and memory",
     (
-        series(
+        over_time(
             "Utilisation over all boards",
             "Of the graphics and compute engines: the tenth, the half and nine tenths of all boards are at or below "
             "these. A half at 0 with a busy top tenth: work is unevenly spread.",
@@ -259,7 +267,7 @@ LOAD = Row(
             top=1,
             width=8,
         ),
-        series(
+        over_time(
             "Mean utilisation, held and free boards",
             "Held boards that are idle waste money. Free boards that are busy are used by something that Kubernetes does "
             "not know of: look for it under Leftover memory on their nodes.",
@@ -268,14 +276,15 @@ LOAD = Row(
                 "held",
             ),
             Query(
-                f"avg({_.of_board(_BUSY)} unless on ({BOARD}) {_.held(BOARD, '')})",
+                f"avg(({_.of_board(_BUSY)} and on ({AT}) ({_.most(AT, 'amdgpu_plugin_holders_known')} == 1))"
+                f" unless on ({BOARD}) {_.held(BOARD, '')})",
                 "free",
             ),
             unit="percentunit",
             top=1,
             width=8,
         ),
-        series(
+        over_time(
             "Video memory",
             "In use and there, over all boards. Which boards are full: the node's dashboard.",
             Query(f"sum({_.of_board('amdgpu_vram_used_bytes')})", "in use"),
@@ -289,7 +298,7 @@ LOAD = Row(
 HEAT = Row(
     "Power and temperature",
     (
-        series(
+        over_time(
             "Power",
             "Drawn by all boards, and what their power limits add up to. Boards that do not tell their power are not in it.",
             Query(f"sum({_.of_board('amdgpu_power_watts')})", "drawn"),
@@ -316,7 +325,7 @@ HEAT = Row(
             links=(GPU_OF_LINE,),
             width=8,
         ),
-        series(
+        over_time(
             "Boards that are slowed down",
             "Boards whose clocks a cause held down for over 10 % of the time. `ppt` is the power limit and normal under "
             "load; the thermal ones and `prochot` are not: check cooling. Runbook: AmdGpuThermalThrottle.",
@@ -324,7 +333,7 @@ HEAT = Row(
             empty="none was",
             stacked=True,
         ),
-        series(
+        over_time(
             "Boards with less of their link",
             "Boards whose PCIe link has fewer lanes, or less speed, than both its ends can do. Idle boards give up both "
             "to save power: believe it of busy ones, as the condition LinkDegraded does. Runbook: AmdGpuLinkDegraded.",
@@ -381,7 +390,7 @@ ERRORS = Row(
             order=("Uncorrectable", "Corrected or deferred", "Resets"),
             empty="none",
         ),
-        series(
+        over_time(
             "Errors counted by the driver",
             "Memory and logic errors of all boards in each step of time. Uncorrectable ones cost jobs.",
             Query(
@@ -391,7 +400,7 @@ ERRORS = Row(
             bars=True,
             stacked=True,
         ),
-        series(
+        over_time(
             "Resets and core dumps",
             "What the kernel told of in each step of time: a reset ends the work on the board.",
             Query(f"sum({_.rise('amdgpu_resets_total', BOARD)})", "resets"),
@@ -399,6 +408,7 @@ ERRORS = Row(
             bars=True,
         ),
     ),
+    folded=True,
 )
 
 ALL = Row(
@@ -434,7 +444,7 @@ ALL = Row(
 PLUGIN = Row(
     "The plugin",
     (
-        series(
+        over_time(
             "Nodes by version and mode",
             "Several versions at once: a rollout is under way, or has stopped. In mode observe only lost boards and "
             "unbound drivers reach the kubelet.",
@@ -446,9 +456,9 @@ PLUGIN = Row(
             stacked=True,
             width=8,
         ),
-        series(
+        over_time(
             "Nodes where the plugin is held up",
-            "Not registered: no pod that asks for GPUs can start there (runbook AmdGpuPluginNotRegistered). Another plugin: "
+            "Not registered: no pod that asks for GPUs can start there (AmdGpuPluginNotRegistered). Another plugin: "
             "remove it, docs/migrate.md. Guard: all GPUs of a node seem ill at once, which is more likely our trouble. "
             "Holders not known: pod-resources are not answered.",
             Query(
@@ -462,7 +472,7 @@ PLUGIN = Row(
             Query(f"sum({_.most(AT, 'amdgpu_plugin_simulated')})", "simulated"),
             width=8,
         ),
-        series(
+        over_time(
             "GPUs with old readings",
             "Boards whose last reading is over three intervals old: all that is shown of them is as old. "
             "Runbook: AmdGpuTelemetryStale.",
@@ -470,7 +480,7 @@ PLUGIN = Row(
             steps=ANY_IS_ODD,
             width=8,
         ),
-        series(
+        over_time(
             "From event to kubelet",
             "How long it took from a kernel event to the list sent to the kubelet, 99 of 100 events. Empty where there "
             "was no event. Over a second: see which node, and whether it is overloaded.",
@@ -483,7 +493,7 @@ PLUGIN = Row(
             empty="no event came",
             width=8,
         ),
-        series(
+        over_time(
             "Trouble of the plugin",
             "In each step of time, over all nodes. Late reads: give it more CPU. Failed reads: which GPU, on the node's "
             "dashboard. Lost events: the node was overloaded. Restarts: its log says which part and why.",
@@ -498,7 +508,7 @@ PLUGIN = Row(
             stacked=True,
             width=8,
         ),
-        series(
+        over_time(
             "Its memory on a node",
             "The most on any node of those chosen. The chart's limit for memory is `resources.limits.memory`.",
             Query(f"max({_.of_plugin('process_resident_memory_bytes')})", "memory"),
@@ -516,5 +526,5 @@ FLEET_BOARD = Dashboard(
     "amdgpu-plugin; docs/dashboards.md says what it needs.",
     (CLUSTER, NODES_VARIABLE, namespace_variable(NODES)),
     (NOW, WRONG, USE, LOAD, HEAT, ERRORS, ALL, PLUGIN),
-    links=leads_to(NODE, GPU),
+    links=leads_to(NODE),
 )

@@ -5,6 +5,7 @@ from tests.monitoring.dashboards.model import (
     ANY_IS_ODD,
     HEALTH,
     SOURCE,
+    YES_NO,
     Dashboard,
     Panel,
     Query,
@@ -28,6 +29,7 @@ from tests.monitoring.dashboards.parts import (
     NODE,
     NODE_VARIABLE,
     ONE_NODE,
+    THIS_NODE,
     TITLES,
     UNCORRECTABLE,
     Of,
@@ -115,6 +117,12 @@ NOW = Row(
                 f"max by ({BOARD}, {_KIND}) ({_.raw('amdgpu_gpu_info')})",
                 column="Known",
                 names=((1, "yes", "text"),),
+            ),
+            Query(
+                f"max by ({BOARD}, {_KIND}) ({_.raw('amdgpu_gpu_info')})"
+                f" * on ({AT}) group_left () {_.most(AT, 'amdgpu_plugin_simulated')}",
+                column="Simulated",
+                names=YES_NO,
             ),
             labels=f"cluster node gpu {_KIND.replace(',', '')}",
             height=4,
@@ -434,6 +442,6 @@ GPU_BOARD = Dashboard(
     "docs/dashboards.md says what it needs.",
     (CLUSTER, NODE_VARIABLE, GPU_VARIABLE),
     (NOW, HEALTHY, LOAD, HEAT, ERRORS, LINKS, READ),
-    links=leads_to(FLEET, NODE),
+    links=leads_to(FLEET, NODE, selected=THIS_NODE),
     annotations=(CONDITIONS, RESETS),
 )

@@ -63,7 +63,7 @@ class Panel:
     """`told` says what it shows and where to look next; `empty` what is shown where there is nothing.
 
     `now` panels ask for this moment, others for the whole time shown. `order` are a table's columns that it is
-    sorted by, the largest first. `width` is in 24ths.
+    sorted by, the largest first. `width` is in 24ths. `points` bounds how many moments of time are asked for.
     """
 
     kind: Kind
@@ -83,6 +83,7 @@ class Panel:
     bars: bool = False
     top: float | None = None
     text: bool = False
+    points: int | None = None
 
     @property
     def now(self) -> bool:
@@ -277,6 +278,7 @@ def _panel(panel: Panel, number: int, at: Json) -> Json:
         "fieldConfig": {"defaults": _defaults(panel), "overrides": list(_overrides(panel))},
         "gridPos": at,
         "id": number,
+        **({} if panel.points is None else {"maxDataPoints": panel.points}),
         "options": _OPTIONS[panel.kind] | _own_options(panel),
         "targets": list(_targets(panel)),
         "title": panel.title,
@@ -334,7 +336,7 @@ def _custom(panel: Panel) -> Json:
             "thresholdsStyle": {"mode": "dashed" if bounded else "off"},
         }
     if panel.kind == "state-timeline":
-        return {"fillOpacity": 80, "lineWidth": 0, "spanNulls": False}
+        return {"fillOpacity": 80, "lineWidth": 0}
     if panel.kind == "table":
         return {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": True}
     return {}

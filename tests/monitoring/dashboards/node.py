@@ -32,6 +32,7 @@ from tests.monitoring.dashboards.parts import (
     NODE,
     NODE_VARIABLE,
     ONE_NODE,
+    THIS_NODE,
     TITLES,
     UNCORRECTABLE,
     Of,
@@ -57,8 +58,13 @@ NOW = Row(
     (
         stat(
             "GPUs",
-            "Boards bound to amdgpu on this node now. A board that is lost is not counted.",
-            Query(_.most(AT, "amdgpu_plugin_gpus")),
+            "Boards bound to amdgpu on this node now. A board that is lost is not counted. Simulated ones "
+            "have no hardware behind them.",
+            Query(_.most(AT, "amdgpu_plugin_gpus"), "bound"),
+            Query(
+                f"{_.most(AT, 'amdgpu_plugin_gpus')} * {_.most(AT, 'amdgpu_plugin_simulated')} > 0",
+                "simulated",
+            ),
         ),
         stat(
             "Missing GPUs",
@@ -330,6 +336,7 @@ ERRORS = Row(
             ),
             unit="Bps",
             empty="no board here has such links, or tells of them",
+            width=24,
         ),
     ),
 )
@@ -457,7 +464,6 @@ PLUGIN = Row(
             ),
             Query(_.rise("amdgpu_plugin_starved_total", AT), "late"),
             bars=True,
-            links=(GPU_OF_LINE,),
         ),
         own(
             "Kernel events",
@@ -485,6 +491,7 @@ PLUGIN = Row(
             "Of its process. The chart's limit is `resources.limits.memory`.",
             Query(f"max by ({AT}) ({_.of_plugin('process_resident_memory_bytes')})", "resident"),
             unit="bytes",
+            width=12,
         ),
         own(
             "CPU of the plugin",
@@ -494,6 +501,7 @@ PLUGIN = Row(
                 f" and on (job, instance) {_.raw('amdgpu_plugin_info')})",
                 "cores",
             ),
+            width=12,
         ),
     ),
     folded=True,
@@ -506,5 +514,5 @@ NODE_BOARD = Dashboard(
     "plugin itself. docs/dashboards.md says what it needs.",
     (CLUSTER, NODE_VARIABLE, GPUS_VARIABLE, namespace_variable(ONE_NODE)),
     (NOW, HEALTHY, LOAD, HEAT, ERRORS, PLUGIN),
-    links=leads_to(FLEET, GPU),
+    links=leads_to(FLEET, GPU, selected=THIS_NODE),
 )

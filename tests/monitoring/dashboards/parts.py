@@ -136,24 +136,26 @@ GPU_OF_LINE = Link(
 )
 
 
-def leads_to(*uids: str) -> tuple[Json, ...]:
-    """Links in the head of a dashboard; they take the variables and the time along."""
+def leads_to(*uids: str, selected: str = "") -> tuple[Json, ...]:
+    """Links in the head of a dashboard; they take the time along, data source, cluster, and what is `selected`."""
     return tuple(
         {
             "asDropdown": False,
             "icon": "dashboard",
-            "includeVars": True,
+            "includeVars": False,
             "keepTime": True,
             "tags": [],
             "targetBlank": False,
             "title": TITLES[uid].partition("/ ")[2],
             "tooltip": TITLES[uid],
             "type": "link",
-            "url": f"/d/{uid}/{uid}",
+            "url": f"/d/{uid}/{uid}?{_KEPT}" + (f"&{selected}" if uid != FLEET and selected else ""),
         }
         for uid in uids
     )
 
+
+THIS_NODE = "${node:queryparam}"
 
 CLUSTER = Variable(
     "cluster",
