@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping
 
 from tests.helm.chart import CHART
+from tests.monitoring.dashboards.document import document
 from tests.monitoring.dashboards.fleet import FLEET_BOARD
 from tests.monitoring.dashboards.gpu import GPU_BOARD
-from tests.monitoring.dashboards.model import Dashboard, document
+from tests.monitoring.dashboards.model import Dashboard
 from tests.monitoring.dashboards.node import NODE_BOARD
 
 FOLDER = CHART / "files" / "dashboards"
