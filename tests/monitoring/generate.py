@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
-from tests.helm.chart import CHART
 from tests.monitoring.dashboards.document import document
 from tests.monitoring.dashboards.fleet import FLEET_BOARD
 from tests.monitoring.dashboards.gpu import GPU_BOARD
 from tests.monitoring.dashboards.model import Dashboard
 from tests.monitoring.dashboards.node import NODE_BOARD
 
-FOLDER = CHART / "files" / "dashboards"
+FOLDER = Path(__file__).parents[2] / "helm" / "amdgpu-plugin" / "files" / "dashboards"
 DASHBOARDS: Mapping[str, Dashboard] = {"fleet": FLEET_BOARD, "node": NODE_BOARD, "gpu": GPU_BOARD}
 """By the name of the file."""
 

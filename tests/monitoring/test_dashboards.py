@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "dashboards.md").read_text()
 RUNBOOKS = (ROOT / "docs" / "runbooks.md").read_text()
 UNITS = {
-    *("short", "percentunit", "bytes", "Bps", "celsius", "watt", "s", "hertz", "rotrpm", "T/s"),
+    *("short", "percentunit", "bytes", "Bps", "celsius", "watt", "s", "hertz", "rotrpm", "si:T/s"),
 }
 TARGET_LABELS = {"cluster", "node", "job", "instance"}
 """Given by Prometheus to all that it scrapes; `node` by the PodMonitor."""
@@ -272,6 +272,12 @@ def test_queries_ask_for_metrics_and_labels_that_there_are(name: str) -> None:
         assert grouped - {""} <= all_labels | TARGET_LABELS, each
         legend_labels = set(re.findall(r"\{\{(\w+)\}\}", each.expr))
         assert legend_labels == set()
+
+
+def test_each_metric_of_the_product_is_on_a_panel() -> None:
+    shown = " ".join(each.expr for board in BOARDS.values() for each in asked(board))
+    every = {family.name for family in FAMILIES.values()} - {PROCESS.name}
+    assert [name for name in sorted(every) if not re.search(rf"\b{name}(_bucket)?\{{", shown)] == []
 
 
 @each_panel()

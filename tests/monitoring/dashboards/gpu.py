@@ -43,6 +43,7 @@ _IN_FORCE = f"{_.most(_CONDITION, 'amdgpu_gpu_condition')} == 1"
 _KIND = (
     "product, pci_id, unique_id, numa_node, compute_partition, memory_partition, xgmi_hive, driver_version"
 )
+_DEVICE = "resource, partition, render_node, replicas"
 _LINK = "amdgpu_pcie_link"
 
 
@@ -167,6 +168,18 @@ HEALTHY = Row(
             labels="cluster node gpu device resource namespace pod container",
             empty="nobody holds it, or it is not known",
             width=12,
+        ),
+        table(
+            "Its devices",
+            "What containers can be given of it: the board, or its partitions. Each as the kubelet knows it; one of several "
+            "replicas can be held by that many containers.",
+            Query(
+                f"max by ({DEVICE}, {_DEVICE}) ({_.raw('amdgpu_device_info')})"
+                f" * on ({DEVICE}) group_left () {_.healthy()}",
+                column="Healthy",
+                names=HEALTH,
+            ),
+            labels=f"cluster node gpu device {_DEVICE.replace(',', '')}",
         ),
     ),
 )
@@ -359,7 +372,7 @@ LINKS = Row(
             "Now, and what both ends can do. Links slow down when idle.",
             Query(_.of_board(f"{_LINK}_transfers_per_second"), "now"),
             Query(_.of_board(f"{_LINK}_max_transfers_per_second"), "possible", dashed=True),
-            unit="T/s",
+            unit="si:T/s",
             empty="not told",
         ),
         third(
