@@ -46,6 +46,19 @@ class Prometheus:
         found: list[Json] = self._get("query", query=query)["result"]
         return found
 
+    def query_range(self, query: str, *, seconds: float, step: str) -> list[Json]:
+        """The series of the last so many seconds: `metric` (labels) and `values` (times and texts)."""
+        now = time.time()
+        found: list[Json] = self._get(
+            "query_range", query=query, start=f"{now - seconds:.3f}", end=f"{now:.3f}", step=step
+        )["result"]
+        return found
+
+    def label_values(self, label: str, series: str) -> list[str]:
+        """Of the series that a selector finds, in order."""
+        found: list[str] = self._get(f"label/{label}/values", **{"match[]": series})
+        return found
+
     def firing(self, alert: str) -> list[Json]:
         """The alerts of that name that fire now: `labels`, `annotations`, `activeAt`."""
         every: list[Json] = self._get("alerts")["alerts"]
@@ -62,11 +75,10 @@ class Prometheus:
             time.sleep(_POLL_S)
         return answer
 
-    def _get(self, what: str, **parameters: str) -> Json:
+    def _get(self, what: str, **parameters: str) -> Any:
         url = f"http://{self.address}/api/v1/{what}?{urllib.parse.urlencode(parameters)}"
         with urllib.request.urlopen(url, timeout=10) as answer:
-            data: Json = json.load(answer)["data"]
-            return data
+            return json.load(answer)["data"]
 
 
 @contextmanager

@@ -25,14 +25,14 @@ def chart() -> dict[str, Any]:
     return render({"podMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}})
 
 
-def pod_of(objects: dict[str, Any], port: int) -> dict[str, Any]:
+def pod_of(objects: dict[str, Any], port: int, *, node: str = "n1") -> dict[str, Any]:
     """The plugin's pod as the API server would have it, its port being where the daemon really listens."""
     template = objects["DaemonSet"]["spec"]["template"]
     (container,) = template["spec"]["containers"]
     ports = [listed | {"containerPort": port} for listed in container["ports"]]
     return {
-        "metadata": template["metadata"] | {"name": "plugin-x", "namespace": "kube-system"},
-        "spec": {"nodeName": "n1", "containers": [container | {"ports": ports}]},
+        "metadata": template["metadata"] | {"name": f"plugin-{node}", "namespace": "kube-system"},
+        "spec": {"nodeName": node, "containers": [container | {"ports": ports}]},
         "status": {"podIP": "127.0.0.1", "phase": "Running"},
     }
 
