@@ -103,7 +103,7 @@ def render_text(values: Values | None = None) -> str:
 
 def manifests(values: Values | None = None, *kinds: str) -> list[Manifest]:
     """All manifests, or those of these kinds, in the order of their files."""
-    documents: list[Manifest] = list(yaml.safe_load_all(render_text(values)))
+    documents: list[Manifest] = list(yaml.load_all(render_text(values), yaml.CSafeLoader))
     return [document for document in documents if not kinds or document["kind"] in kinds]
 
 
