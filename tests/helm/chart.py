@@ -1,5 +1,7 @@
 """The chart rendered by the real Helm, as a library and offline; skipped, with the reason, where that is missing."""
 
+import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +98,13 @@ def rendered_files(
 
 def render_text(values: Values | None = None) -> str:
     """All manifests as one YAML stream, in the order of their files."""
-    files = sorted(rendered_files(values).items())
+    return _rendered_once(json.dumps(values or {}))
+
+
+@cache
+def _rendered_once(values: str) -> str:
+    """The same values are asked for by many tests; their order is kept, and counts."""
+    files = sorted(rendered_files(json.loads(values)).items())
     texts = [text.strip().removeprefix("---").strip() for path, text in files if path.endswith(".yaml")]
     return "".join(f"---\n{text}\n" for text in texts if text)
 
