@@ -8,9 +8,10 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from amdgpu_plugin.discovery.inventory import ComputeDevice, Gpu
+from amdgpu_plugin.discovery.naming import GivenNames, Naming
 from amdgpu_plugin.node import ListedDevice
 
 log = logging.getLogger(__name__)
@@ -32,10 +33,14 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """`gpus` are plain JSON objects by PCI address, made and understood by health.policy."""
+    """`gpus` are plain JSON objects by PCI address, made and understood by health.policy.
+
+    `given` is None where the file is of a version that kept no names.
+    """
 
     gpus: Mapping[str, Mapping[str, Any]]
     listed: tuple[ListedDevice, ...]
+    given: GivenNames | None = None
 
 
 NOTHING = Memory({}, ())
@@ -71,6 +76,8 @@ class StateFile:
             "gpus": memory.gpus,
             "listed": [_written(listed) for listed in memory.listed],
         }
+        if memory.given is not None:
+            said |= {"naming": memory.given.naming, "names": dict(memory.given.names)}
         os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
         beside = f"{self.path}.new"
         text = json.dumps(said)  # at once, in C: dump() makes it bit by bit, and holds up the loop for longer
@@ -86,13 +93,22 @@ class StateFile:
             log.info("the state of another boot or node is ignored", extra={"fields": told})
             return NOTHING
         gpus = {str(address): dict(kept) for address, kept in said["gpus"].items()}
-        return Memory(gpus, tuple(_read(each) for each in said["listed"]))
+        return Memory(gpus, tuple(_read(each) for each in said["listed"]), _given(said))
 
 
 def _written(listed: ListedDevice) -> dict[str, Any]:
     gpu = asdict(listed.gpu)
     del gpu["devices"]
     return {"device": asdict(listed.device), "gpu": gpu}
+
+
+def _given(said: Mapping[str, Any]) -> GivenNames | None:
+    if "names" not in said:
+        return None
+    naming, names = said["naming"], dict(said["names"])
+    if naming not in get_args(Naming) or not all(isinstance(name, str) for name in names.values()):
+        raise ValueError(f"naming {naming!r} with names {names!r}")
+    return GivenNames(naming, names)
 
 
 def _read(said: Mapping[str, Any]) -> ListedDevice:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from amdgpu_plugin.discovery.inventory import ComputeDevice, Gpu
+from amdgpu_plugin.discovery.naming import GivenNames
 from amdgpu_plugin.node import ListedDevice, Verdict
 from amdgpu_plugin.state import NOTHING, Memory, Owner, StateFile
 
@@ -18,7 +19,7 @@ BOOT = Owner("2f1c1d7e-0000", "/sys")
 DEVICE = ComputeDevice(f"{A}-cpx3", "amd.com/gpu", 3, "renderD131", "card4", 5)
 GPU = Gpu(A, "AMD Instinct MI300X", "1002:74a1", None, 0, 1 << 37, "CPX", "NPS1", "1518", ())
 LISTED = ListedDevice(DEVICE, GPU)
-MEMORY = Memory({A: {"baselines": {"umc": 5}}}, (LISTED,))
+MEMORY = Memory({A: {"baselines": {"umc": 5}}}, (LISTED,), GivenNames("single", {"cpx_nps1": "amd.com/gpu"}))
 
 
 def saved(folder: Path, owner: Owner = BOOT) -> StateFile:
@@ -88,6 +89,9 @@ def test_what_a_later_version_adds_is_no_trouble(scratch: Path) -> None:
         json.dumps(with_device(resource=None)),
         json.dumps(with_device(partition="three")),
         json.dumps(with_device() | {"gpus": [1]}),
+        json.dumps(with_device() | {"naming": "double", "names": {}}),
+        json.dumps(with_device() | {"naming": "single", "names": {"": 7}}),
+        json.dumps(with_device() | {"naming": ["single"], "names": {}}),
         json.dumps(with_device() | {"listed": [{}]}),
         json.dumps(with_device() | {"listed": 4}),
     ],

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from amdgpu_plugin.discovery import drm, pci
 from amdgpu_plugin.discovery.inventory import Inventory, Skipped
-from amdgpu_plugin.discovery.naming import UNSHARED, Naming, Sharing, name_resources, names_of
+from amdgpu_plugin.discovery.naming import UNSHARED, GivenNames, Naming, Sharing, name_resources, names_of
 from amdgpu_plugin.discovery.offering import remarks
 from amdgpu_plugin.discovery.scan import NODE_LANE, Scanner
 from amdgpu_plugin.health.settling import Settling
@@ -41,14 +41,28 @@ class Survey:
     _remarked: set[str] = field(default_factory=set)
     _went_away: set[str] = field(default_factory=set)
 
-    async def first(self, listed: tuple[ListedDevice, ...] = ()) -> Inventory:
+    @property
+    def given(self) -> GivenNames:
+        """The names that styles have in this boot."""
+        return GivenNames(self.naming, dict(self._names))
+
+    async def first(
+        self, listed: tuple[ListedDevice, ...] = (), given: GivenNames | None = None
+    ) -> Inventory:
         """The node as far as it answers in time, without waiting for anything to settle.
 
-        `listed` are an earlier daemon's devices: within one boot a style keeps its name.
+        `listed` are an earlier daemon's devices, `given` its names: within one boot a style keeps its name.
+        Where it kept no names, those of the devices count.
         """
         inventory = await self._scan()
         gpus = tuple(replace(each.gpu, devices=(each.device,)) for each in listed)
-        kept = names_of(replace(inventory, gpus=gpus))
+        kept = names_of(replace(inventory, gpus=gpus)) if given is None else dict(given.names)
+        if given is not None and given.naming != self.naming:
+            fields = {"before": given.naming, "now": self.naming}
+            log.warning(
+                "resource naming was changed: devices move when nobody holds them", extra={"fields": fields}
+            )
+            kept = {}
         named = name_resources(inventory, self.naming, kept, self.sharing)
         self._names = names_of(named) | kept
         self._remark(named)
