@@ -181,7 +181,7 @@ class Monitor:
             found = await self.survey.look(
                 state.inventory, state.devices, self._sights(), self.clocks.monotonic()
             )
-            if found is not None:
+            if found is not None or self.survey.out_of_sight != state.guard_active:
                 self._publish(self.clocks.moment(), inventory=found)
             self.surveyed()
 
@@ -343,7 +343,7 @@ class Monitor:
             holders=holders,
             statuses=conclusion.statuses,
             readings=dict(self._readings),
-            guard_active=conclusion.guard_active,
+            guard_active=conclusion.guard_active or (self.survey.out_of_sight and bool(devices)),
             heard_at=heard_at,
         )
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from amdgpu_plugin.discovery import drm, pci
 from amdgpu_plugin.discovery.inventory import Inventory, Skipped
@@ -13,7 +14,7 @@ from amdgpu_plugin.health.settling import Settling
 from amdgpu_plugin.health.told import tell_skipped
 from amdgpu_plugin.lanes import Hung, Lanes
 from amdgpu_plugin.node import ListedDevice
-from amdgpu_plugin.sysfs import Names, Sysfs, Text
+from amdgpu_plugin.sysfs import Absent, Names, Sysfs, Text
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,10 @@ _SILENT = "no answer"
 
 @dataclass(slots=True)
 class Survey:
-    """Remembers what it saw and which names it gave. `deadline_seconds` is for each answer of a scan."""
+    """Remembers what it saw and which names it gave. `deadline_seconds` is for each answer of a scan.
+
+    `out_of_sight`: there is no PCI bus in what should be sysfs, so that nothing is known of any GPU.
+    """
 
     sysfs: Sysfs
     lanes: Lanes
@@ -34,6 +38,7 @@ class Survey:
     naming: Naming
     deadline_seconds: float
     sharing: Sharing = UNSHARED
+    out_of_sight: bool = False
     _before: Hashable = None
     _names: dict[str, str] = field(default_factory=dict)
     _settling: Settling = field(default_factory=Settling)
@@ -83,13 +88,33 @@ class Survey:
         if before is not None and before == self._before and not self._unsettled(inventory):
             return None
         self._went_away.clear()
-        found = self._settling.settled(await self._scan(), listed, now)
+        scanned = await self._scan()
+        if await self._is_out_of_sight():
+            self._before = None
+            return None
+        found = self._settling.settled(scanned, listed, now)
         for address in self._went_away:
             self._settling.forget(address)
         named = name_resources(found, self.naming, self._names, self.sharing)
         self._names = names_of(named) | self._names
         self._remark(named)
         return named
+
+    async def _is_out_of_sight(self) -> bool:
+        """Said once, and once that it is back. No answer is the lane's trouble, and not this."""
+        bus = await self.lanes[NODE_LANE].ask(
+            partial(self.sysfs.resolve, pci.DEVICES), deadline=FIRST_SCAN_SECONDS
+        )
+        before, self.out_of_sight = self.out_of_sight, isinstance(bus, Absent)
+        if self.out_of_sight and not before:
+            fields = {"path": pci.DEVICES}
+            log.warning(
+                "no PCI bus in sysfs: is it still mounted here? GPUs stay as they are",
+                extra={"fields": fields},
+            )
+        elif before and not self.out_of_sight:
+            log.warning("the PCI bus is in sysfs again")
+        return self.out_of_sight
 
     async def _scan(self) -> Inventory:
         inventory = await self.scanner.scan(deadline=min(FIRST_SCAN_SECONDS, self.deadline_seconds))
