@@ -53,7 +53,7 @@ async def keep_saved(file: StateFile, monitor: Monitor, lane: Lane) -> None:
             # First who has to know at once, and what comes soon after it is saved with it.
             await asyncio.sleep(SAVE_PAUSE_SECONDS)
             memory = _memory(monitor.remembered)
-            if memory == saved:
+            if memory == saved and await lane.ask(file.is_there, deadline=SAVE_SECONDS) is not False:
                 continue
             problem = await lane.ask(partial(_saved, file, memory), deadline=SAVE_SECONDS)
             saved = memory if problem is None else None

@@ -78,6 +78,10 @@ class StateFile:
             log.warning("an earlier daemon's state cannot be used: starting anew", extra={"fields": told})
             return NOTHING
 
+    def is_there(self) -> bool:
+        """Whether something is at its path: its directory may have been deleted."""
+        return os.path.lexists(self.path)
+
     def save(self, memory: Memory) -> None:
         """Replace the file as a whole. OSError where that cannot be done."""
         said = {

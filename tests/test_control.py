@@ -1,4 +1,5 @@
 import asyncio
+import shutil
 import socket
 import stat
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -101,6 +102,37 @@ async def test_a_dead_daemons_socket_is_taken_over(tmp_path: Path) -> None:
     assert await asked(tmp_path, verb="echo", word="anew") == "heard anew"
     running.cancel()
     await asyncio.wait([running])
+
+
+async def test_a_socket_that_is_deleted_with_its_directory_comes_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "RETRY_SECONDS", 0.01)
+    directory = tmp_path / "state"
+    async with serving(ControlServer(str(directory), {"echo": echo}), directory):
+        for _ in range(2):
+            shutil.rmtree(directory)
+            await until((directory / control.SOCKET).exists)
+        assert await asked(directory, verb="echo", word="again") == "heard again"
+        assert [record.message for record in caplog.records] == ["the control socket was taken away"] * 2
+
+
+async def test_a_socket_that_another_daemon_put_in_place_of_ours_is_left_to_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "RETRY_SECONDS", 0.01)
+
+    async def other_echo(_request: Mapping[str, Any]) -> str:
+        return "other"
+
+    async with serving(ControlServer(str(tmp_path), {"echo": echo}), tmp_path):
+        assert await asked(tmp_path, verb="echo", word="ours") == "heard ours"
+        serve = ControlServer(str(tmp_path), {"echo": other_echo})._serve
+        other = await asyncio.start_unix_server(serve, tmp_path / "other.sock")
+        (tmp_path / "other.sock").rename(tmp_path / control.SOCKET)
+        await until(lambda: "no control socket" in caplog.messages)
+        assert await asked(tmp_path, verb="echo") == "other"
+        other.close()
 
 
 async def test_the_socket_belongs_to_the_first_live_daemon(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from amdgpu_plugin import remembering
 from amdgpu_plugin.config import Config, default_config
 from amdgpu_plugin.discovery.inventory import Driver, Inventory
 from amdgpu_plugin.discovery.naming import name_resources
@@ -31,7 +33,8 @@ from amdgpu_plugin.remembering import remembered, state_file
 from amdgpu_plugin.simulation.node import SimulatedNode
 from amdgpu_plugin.state import Memory
 from tests.exposition.states import shot
-from tests.health.worlds import NOW, A, B, monitoring
+from tests.health.worlds import INTERVAL, NOW, A, B, monitoring, world
+from tests.kubelet.worlds import GUARD_SECONDS, running
 
 RULES = policy.rules_of(mode="enforce", interval_seconds=30, hold_seconds=60, read_deadline_seconds=20)
 Keys = tuple[str | int, ...]
@@ -134,6 +137,30 @@ def test_what_was_written_is_understood(
     assert policy.kept_from_json(said["gpus"][A]) == known.kept[A]
     assert [record for record in caplog.records if record.levelname == "WARNING"] == []
     asyncio.run(starts_with(node, config))
+
+
+async def test_a_state_directory_that_is_deleted_is_made_and_filled_again(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remembering, "SAVE_PAUSE_SECONDS", 0)
+    config = config_of(scratch / "state")
+    file = state_file(config)
+    async with (
+        world(scratch, "radeon:1", interval=INTERVAL) as it,
+        running(remembering.keep_saved(file, it.monitor, it.lanes["state"])),
+    ):
+        for _ in range(2):
+            await until_there(file.path)
+            shutil.rmtree(config.state_dir)
+            await it.round()
+        await until_there(file.path)
+        assert [each.id for each in file.load().listed] == [each.id for each in it.state.value.devices]
+
+
+async def until_there(path: str) -> None:
+    async with asyncio.timeout(GUARD_SECONDS):
+        while not os.path.exists(path):  # noqa: ASYNC110 - a file has no event to wait for
+            await asyncio.sleep(0)
 
 
 def test_no_value_anywhere_in_the_file_is_too_odd(
