@@ -29,6 +29,8 @@ ANSWER_SECONDS = 10.0
 RETRY_SECONDS = 5.0
 """Between two tries to get the socket (in a rollout the old pod has it for a while), and two looks at it."""
 _LONGEST_SECONDS = 86400
+_LONGEST_REASON = 200
+"""Characters: it stands in logs, pages and the state directory."""
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 """Takes a request, returns what to tell, made for JSON; ControlError is told as it stands."""
@@ -151,6 +153,11 @@ def ack_handler(
         reason, seconds = request.get("reason") or "", request.get("seconds")
         if not (isinstance(device, str) and isinstance(condition, str) and isinstance(reason, str)):
             raise ControlError("device, condition and reason must be text")
+        if len(reason) > _LONGEST_REASON:
+            said = f"the reason has {len(reason)} characters, at most {_LONGEST_REASON} are kept"
+            raise ControlError(f"{said}: make it shorter, or name a ticket")
+        if not reason.isprintable():
+            raise ControlError("the reason must be one line of printable characters")
         if seconds is not None and not _is_duration(seconds):
             raise ControlError(f"seconds must be a number from 0 to {_LONGEST_SECONDS}")
         address, condition = _gpu_of(node.value, device), _acknowledgeable(condition)

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from amdgpu_plugin import control
-from amdgpu_plugin.control import ControlError, ControlServer, ask, inject_handler
+from amdgpu_plugin.control import ControlError, ControlServer, ack_handler, ask, inject_handler
+from amdgpu_plugin.health.evidence import Acknowledged
+from amdgpu_plugin.node import Latest
 from amdgpu_plugin.simulation.node import SimulatedNode
+from tests.exposition.states import largest
 
 
 async def echo(request: Mapping[str, Any]) -> str:
@@ -196,6 +199,25 @@ async def test_inject_refuses_what_cannot_be_done(tmp_path: Path, what: str, dev
     handle = inject_handler(SimulatedNode.create(tmp_path, "radeon"))
     with pytest.raises(ControlError, match=said):
         await handle({"device": device, "what": what})
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("x" * 201, "the reason has 201 characters, at most 200 are kept: make it shorter, or name a ticket"),
+        ("one\ntwo", "the reason must be one line of printable characters"),
+        ("\ud800", "the reason must be one line of printable characters"),
+    ],
+)
+async def test_ack_refuses_reasons_that_would_fill_logs_and_pages(reason: str, said: str) -> None:
+    words: list[Acknowledged] = []
+    handle = ack_handler(Latest(largest().state), lambda _, word: words.append(word), lambda: 0.0)
+    request = {"device": "0000:05:00.0", "condition": "wedged"}
+    with pytest.raises(ControlError) as refused:
+        await handle({**request, "reason": reason})
+    assert (str(refused.value), words) == (said, [])
+    await handle({**request, "reason": "x" * 200})
+    assert words == [Acknowledged("Wedged", "x" * 200, None)]
 
 
 @pytest.mark.parametrize("seconds", [-1, "ten", 1e9, True])
