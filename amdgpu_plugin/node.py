@@ -117,7 +117,8 @@ class NodeState:
     """The node at one moment. `revision` counts changes of what the kubelet sees.
 
     `holders` is None while it is not known who holds what. `statuses` and `readings` are by PCI address.
-    `guard_active`: trouble that all GPUs seem to share informs only. `policy` is the effective policy, made
+    `guard_active`: trouble that all GPUs seem to share informs only. `missed_events` are changes of GPUs that
+    were seen, and that no kernel event told of although one listened. `policy` is the effective policy, made
     for JSON. `heard_at` is when the kernel event was received that led to this state, in seconds of the
     monotonic clock; None where none did.
     """
@@ -129,6 +130,7 @@ class NodeState:
     statuses: Mapping[str, GpuStatus] = field(default_factory=dict)
     readings: Mapping[str, Readings] = field(default_factory=dict)
     guard_active: bool = False
+    missed_events: int = 0
     policy: Mapping[str, Any] = field(default_factory=dict)
     heard_at: float | None = field(default=None, compare=False)
 

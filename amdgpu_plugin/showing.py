@@ -4,6 +4,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from amdgpu_plugin import __version__
@@ -44,7 +45,6 @@ class Showing:
         self._about = About(
             __version__,
             time.time(),
-            events=_kind_of(listener),
             simulated=config.simulate is not None,
             expected_gpus=config.devices_expect,
         )
@@ -64,7 +64,8 @@ class Showing:
         self._count_uevents()
         registrars = self._face.registrars
         registrations = {resource: _registration(registrar) for resource, registrar in registrars.items()}
-        return Snapshot(self._about, self._node.value, registrations)
+        about = replace(self._about, events=_kind_of(self._listener))
+        return Snapshot(about, self._node.value, registrations)
 
     def _count_uevents(self) -> None:
         """The listener counts for itself, since it must be quick."""
@@ -80,7 +81,8 @@ class Showing:
 
 
 def _kind_of(listener: Listener | None) -> Any:
-    return {"netlink": "kernel", "socket": "simulated"}.get(listener.kind if listener else "", "none")
+    """What is listened to now: it may have been refused, or have ended."""
+    return {"netlink": "kernel", "socket": "simulated"}.get(listener.listening if listener else "", "none")
 
 
 def _registration(registrar: Registrar) -> Registration:

@@ -13,7 +13,7 @@ from amdgpu_plugin.discovery.inventory import Inventory
 from amdgpu_plugin.discovery.naming import GivenNames
 from amdgpu_plugin.discovery.scan import NODE_LANE, gpu_lane
 from amdgpu_plugin.health import listing, policy
-from amdgpu_plugin.health.events import BusRecovery, CoreDumped, Event
+from amdgpu_plugin.health.events import BusRecovery, CoreDumped, Event, Overrun
 from amdgpu_plugin.health.evidence import (
     Acknowledged,
     Evidence,
@@ -26,6 +26,7 @@ from amdgpu_plugin.health.evidence import (
     Seen,
     Starved,
 )
+from amdgpu_plugin.health.hearing import Hearing
 from amdgpu_plugin.health.pulse import Pulse
 from amdgpu_plugin.health.survey import FIRST_SCAN_SECONDS, Survey
 from amdgpu_plugin.health.told import tell_devices, tell_transitions
@@ -85,9 +86,16 @@ def _nobody(*_: object) -> None:
     """Told where nobody asked to be."""
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class Monitor:
-    """`probed` is told of each full round by its PCI address, `surveyed` of each survey of the node."""
+    """`probed` is told of each full round by its PCI address, `surveyed` of each survey of the node.
+
+    `listens` says whether somebody listens to kernel events for us at the moment.
+    """
 
     sysfs: Sysfs
     lanes: Lanes
@@ -98,6 +106,7 @@ class Monitor:
     holders: Latest[Holders | None] = field(default_factory=lambda: Latest(None))
     retire_after_seconds: float = 600.0
     dev_root: str | None = None
+    listens: Callable[[], bool] = _never
     earlier: Remembered = Remembered({}, ())
     instruments: Instruments = field(default_factory=Instruments)
     probed: Callable[[str], None] = _nobody
@@ -110,6 +119,7 @@ class Monitor:
     _poked: asyncio.Event = field(default_factory=asyncio.Event)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
     _pulse: Pulse = field(init=False)
+    _hearing: Hearing = field(default_factory=Hearing)
 
     async def first_look(self) -> Latest[NodeState]:
         """The node as far as it answers in time, with all that an earlier daemon of this boot listed."""
@@ -151,7 +161,10 @@ class Monitor:
         """Kernel events, judged and published before this returns; `heard_at` in monotonic seconds."""
         now = self.clocks.moment()
         for event in events:
+            if isinstance(event, Overrun):
+                self._hearing.lost(now.monotonic)
             for address in self._concerned(event):
+                self._hearing.heard(address, now.monotonic)
                 self._judge(address, Happened(event), now)
             if isinstance(event, CoreDumped):
                 self._in_background(self._hear_dump(event))
@@ -206,6 +219,7 @@ class Monitor:
         while True:
             await asyncio.sleep(self.spans.period)
             now = self.clocks.moment()
+            self.instruments.missed_events.inc(self._hearing.passed(now.monotonic))
             for address in self._healths:
                 self._judge(address, Passed(), now)
             self._publish(now)
@@ -280,10 +294,18 @@ class Monitor:
     def _learn(self, address: str, evidence: Evidence) -> None:
         """What a watch learnt."""
         before, now = self._presences.get(address), self.clocks.moment()
+        if isinstance(evidence, Seen):
+            self._note(address, evidence.presence, now)
         self._judge(address, evidence, now)
         self._publish(now)
         if self._presences.get(address) != before:
             self._poked.set()
+
+    def _note(self, address: str, presence: Presence, now: Moment) -> None:
+        if self.listens():
+            self._hearing.seen(address, presence, now.monotonic)
+        else:
+            self._hearing.deafened()
 
     def _judge(self, address: str, evidence: Evidence, now: Moment) -> None:
         if isinstance(evidence, Seen) and not isinstance(evidence.presence, NotSeen):
@@ -344,6 +366,7 @@ class Monitor:
             statuses=conclusion.statuses,
             readings=dict(self._readings),
             guard_active=conclusion.guard_active or (self.survey.out_of_sight and bool(devices)),
+            missed_events=self._hearing.missed,
             heard_at=heard_at,
         )
 

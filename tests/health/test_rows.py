@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from amdgpu_plugin.exposition.rendering import exposed
 from amdgpu_plugin.health.conditions import CONDITIONS
 from amdgpu_plugin.health.evidence import Acknowledged
+from amdgpu_plugin.health.hearing import AFTER_SECONDS
 from amdgpu_plugin.health.settling import SETTLE_SECONDS
 from amdgpu_plugin.node import Held, Holder, Verdict
 from amdgpu_plugin.simulation import rehearsals
@@ -703,6 +705,26 @@ async def test_between_rounds_no_file_is_open_that_would_keep_the_module_from_le
             await it.lanes.stuck_after(DEADLINE)
         links = (os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd"))
         assert [target for target in links if target.startswith(it.node.root)] == []
+
+
+@pytest.mark.parametrize(("lost", "missed"), [(True, 1), (False, 0)], ids=["deaf", "hears"])
+async def test_a_change_that_no_event_told_of_is_counted(scratch: Path, lost: bool, missed: int) -> None:  # noqa: FBT001
+    async with world(scratch, "mi300x:2", events=True) as it:
+        await it.survey_rounds(1)
+        it.kernel.lost = lost
+        it.node.unbind(A)
+        await it.tells("!DriverUnbound", A)
+        for _ in range(2):
+            await it.survey_rounds(3)
+            await it.passes(AFTER_SECONDS)
+        await it.survey_rounds(3)
+        counted = await until(it.state, lambda state: state.missed_events >= missed)
+        assert (counted.missed_events, verdict_of(counted, B)) == (missed, None)
+        assert f"amdgpu_plugin_missed_events_total {missed}.0" in metrics_of(it)
+
+
+def metrics_of(it: World) -> str:
+    return exposed(it.monitor.instruments, "classic").decode()
 
 
 # -- The log --
