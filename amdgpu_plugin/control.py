@@ -33,7 +33,7 @@ _LONGEST_REASON = 200
 """Characters: it stands in logs, pages and the state directory."""
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
-"""Takes a request, returns what to tell, made for JSON; ControlError is told as it stands."""
+"""Takes a request, returns what to tell: made for JSON, or JSON in bytes. ControlError is told as it stands."""
 
 
 class ControlError(Exception):
@@ -89,8 +89,7 @@ class ControlServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                answer = await self._answer(await reader.readline())
-                writer.write(json.dumps(answer).encode() + b"\n")
+                writer.write(await self._answer(await reader.readline()) + b"\n")
                 await writer.drain()
         except ConnectionError:
             pass  # who only looks whether we live asks nothing
@@ -99,18 +98,23 @@ class ControlServer:
         finally:
             writer.close()
 
-    async def _answer(self, line: bytes) -> dict[str, Any]:
+    async def _answer(self, line: bytes) -> bytes:
         try:
             request = json.loads(line)
         except (ValueError, RecursionError):
-            return {"error": "not a line of JSON"}
+            return _refusal("not a line of JSON")
         verb = request.get("verb") if isinstance(request, dict) else None
         if not isinstance(verb, str) or verb not in self._handlers:
-            return {"error": f"unknown verb; this daemon knows {', '.join(self._handlers) or 'none'}"}
+            return _refusal(f"unknown verb; this daemon knows {', '.join(self._handlers) or 'none'}")
         try:
-            return {"ok": await self._handlers[verb](request)}
+            told = await self._handlers[verb](request)
         except ControlError as error:
-            return {"error": str(error)}
+            return _refusal(str(error))
+        return b'{"ok": ' + (told if isinstance(told, bytes) else json.dumps(told).encode()) + b"}"
+
+
+def _refusal(why: str) -> bytes:
+    return json.dumps({"error": why}).encode()
 
 
 def inject_handler(node: SimulatedNode) -> Handler:
@@ -131,11 +135,14 @@ def inject_handler(node: SimulatedNode) -> Handler:
     return handle
 
 
-def status_handler(node: Callable[[], Mapping[str, Any]]) -> Handler:
-    """What answers `{"verb": "status"}`: the node, made for JSON."""
+def status_handler(node: Callable[[], Awaitable[bytes]]) -> Handler:
+    """What answers `{"verb": "status"}`: the node as JSON, made elsewhere than on the loop."""
 
-    async def handle(_: Mapping[str, Any]) -> Mapping[str, Any]:
-        return node()
+    async def handle(_: Mapping[str, Any]) -> bytes:
+        try:
+            return await node()
+        except TimeoutError as error:
+            raise ControlError(f"the answer is not ready in time: {error}") from error
 
     return handle
 

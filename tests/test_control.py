@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from amdgpu_plugin import control
-from amdgpu_plugin.control import ControlError, ControlServer, ack_handler, ask, inject_handler
+from amdgpu_plugin.control import (
+    ControlError,
+    ControlServer,
+    ack_handler,
+    ask,
+    inject_handler,
+    status_handler,
+)
 from amdgpu_plugin.health.evidence import Acknowledged
 from amdgpu_plugin.node import Latest
 from amdgpu_plugin.simulation.node import SimulatedNode
@@ -50,6 +57,24 @@ async def test_a_request_is_answered_and_the_socket_is_private_and_goes(tmp_path
         assert await asked(directory, verb="echo", word="this") == "heard this"
         assert stat.S_IMODE((directory / control.SOCKET).stat().st_mode) == 0o600
     assert list(directory.iterdir()) == []
+
+
+async def test_status_is_told_as_it_was_rendered(tmp_path: Path) -> None:
+    async def rendered() -> bytes:
+        return b'{"revision": 7}'
+
+    async with serving(ControlServer(str(tmp_path), {"status": status_handler(rendered)}), tmp_path):
+        told: object = await asked(tmp_path, verb="status")
+    assert told == {"revision": 7}
+
+
+async def test_a_status_that_is_not_rendered_in_time_is_refused_and_says_so(tmp_path: Path) -> None:
+    async def late() -> bytes:
+        raise TimeoutError("no answer in 5 s")
+
+    async with serving(ControlServer(str(tmp_path), {"status": status_handler(late)}), tmp_path):
+        with pytest.raises(ControlError, match="the answer is not ready in time: no answer in 5 s"):
+            await asked(tmp_path, verb="status")
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ from amdgpu_plugin.telemetry.sampler import read_gpu_readings
 _SOON_SECONDS = 0.5
 """After an event the next survey comes within this: a bind is not settled when it is told."""
 _SPARE_LANE = "spare"
+_MOST_DUMPS = 1024
+"""Core dumps that wait to be told whose they are. The kernel keeps one for each device, for minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,12 @@ class Remembered:
     given: GivenNames | None = None
 
 
+def _failing_devices(sysfs: Sysfs, dumps: tuple[CoreDumped, ...]) -> tuple[str, ...]:
+    """PCI addresses, empty where a dump is gone already."""
+    links = (sysfs.resolve(f"{dump.path}/failing_device") for dump in dumps)
+    return tuple(getattr(link, "value", "").rpartition("/")[2] for link in links)
+
+
 def _nobody(*_: object) -> None:
     """Told where nobody asked to be."""
 
@@ -117,6 +125,7 @@ class Monitor:
     _readings: dict[str, Readings] = field(default_factory=dict)
     _watches: dict[str, Watch] = field(default_factory=dict)
     _poked: asyncio.Event = field(default_factory=asyncio.Event)
+    _dumps: list[CoreDumped] = field(default_factory=list)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
     _pulse: Pulse = field(init=False)
     _hearing: Hearing = field(default_factory=Hearing)
@@ -167,7 +176,7 @@ class Monitor:
                 self._hearing.heard(address, now.monotonic)
                 self._judge(address, Happened(event), now)
             if isinstance(event, CoreDumped):
-                self._in_background(self._hear_dump(event))
+                self._take_dump(event)
         self._publish(now, heard_at)
         for address in {address for event in events for address in self._to_look_at(event)}:
             self._watches[address].look_now()
@@ -272,13 +281,24 @@ class Monitor:
             if not isinstance(answer, Hung):
                 self._judge(address, Seen(answer), now)
 
-    async def _hear_dump(self, event: CoreDumped) -> None:
-        """Whose dump it is stands in a link: read in the node's lane."""
-        job = partial(self.sysfs.resolve, f"{event.path}/failing_device")
-        answer = await self.lanes[NODE_LANE].ask(job, deadline=FIRST_SCAN_SECONDS)
-        address = getattr(answer, "value", "").rpartition("/")[2]
-        if address in self._healths:
-            self._learn(address, Happened(event))
+    def _take_dump(self, event: CoreDumped) -> None:
+        """One task for all that come: thousands a second may."""
+        if len(self._dumps) < _MOST_DUMPS:
+            self._dumps.append(event)
+        if all(task.done() for task in self._background):
+            self._in_background(self._hear_dumps())
+
+    async def _hear_dumps(self) -> None:
+        """Whose dumps they are stands in links: read in the node's lane, many at a time."""
+        while self._dumps:
+            dumps, self._dumps = self._dumps, []
+            job = partial(_failing_devices, self.sysfs, tuple(dumps))
+            answer = await self.lanes[NODE_LANE].ask(job, deadline=FIRST_SCAN_SECONDS)
+            now = self.clocks.moment()
+            for event, address in () if isinstance(answer, Hung) else zip(dumps, answer, strict=True):
+                if address in self._healths:
+                    self._judge(address, Happened(event), now)
+            self._publish(now)
 
     def _in_background(self, doing: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(doing)
