@@ -33,7 +33,7 @@ _LONGEST_REASON = 200
 """Characters: it stands in logs, pages and the state directory."""
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
-"""Takes a request, returns what to tell: made for JSON, or JSON in bytes. ControlError is told as it stands."""
+"""Takes a request, returns what to tell: made for JSON, or JSON in bytes. ControlError is told as it is."""
 
 
 class ControlError(Exception):
