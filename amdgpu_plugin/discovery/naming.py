@@ -102,6 +102,14 @@ def names_of(inventory: Inventory) -> dict[str, str]:
     }
 
 
+def is_foreign(resource: str, gpu: Gpu, given: GivenNames) -> bool:
+    """Whether this naming gives no such name to a GPU's devices: it was another naming that did."""
+    plain = resource.removesuffix(SHARED)
+    if given.naming == "mixed":
+        return gpu.compute_partition is not None and plain == WHOLE
+    return plain not in given.names.values()
+
+
 def _is_known(gpu: Gpu) -> bool:
     return style_of(gpu) is None or gpu.memory_partition is not None
 

@@ -10,12 +10,12 @@ The kubelet counts an ID for each resource by itself. So an ID whose resource sh
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from amdgpu_plugin.discovery.inventory import (
-    ComputeDevice,
+    Gpu,
     Inventory,
     XcpDevice,
     address_order,
@@ -44,15 +44,25 @@ class _Hardware:
     part: tuple[str, int] | str | None
 
 
-def with_earlier(earlier: tuple[ListedDevice, ...], inventory: Inventory) -> tuple[ListedDevice, ...]:
+IsForeign = Callable[[str, Gpu], bool]
+
+
+def _never(*_: object) -> bool:
+    return False
+
+
+def with_earlier(
+    earlier: tuple[ListedDevice, ...], inventory: Inventory, is_foreign: IsForeign = _never
+) -> tuple[ListedDevice, ...]:
     """The devices of the inventory, and the earlier ones that are not in it any more.
 
-    Verdicts are the earlier ones. Sorted by PCI address, then partition.
+    Verdicts are the earlier ones. `is_foreign` says whether a resource is a name that is not given to devices
+    of that GPU any more. Sorted by PCI address, then partition.
     """
     found = {device.id: ListedDevice(device, gpu) for gpu in inventory.gpus for device in gpu.devices}
     left_out = {gpu.pci_address: gpu.left_out for gpu in inventory.gpus}
     for before in earlier:
-        found[before.id] = _kept(before, found.get(before.id), left_out)
+        found[before.id] = _kept(before, found.get(before.id), left_out, is_foreign)
     return tuple(sorted(found.values(), key=_order))
 
 
@@ -76,22 +86,29 @@ def with_verdicts(
 
 
 def _kept(
-    before: ListedDevice, found: ListedDevice | None, left_out: Mapping[str, str | None]
+    before: ListedDevice,
+    found: ListedDevice | None,
+    left_out: Mapping[str, str | None],
+    is_foreign: IsForeign,
 ) -> ListedDevice:
     """An ID's resource is fixed while it is listed, whatever its GPU's modes say for a moment."""
     if found is None:
         why = left_out.get(before.gpu.pci_address, before.gpu.left_out)
         return replace(before, gpu=replace(before.gpu, left_out=why), named_anew=None)
-    device = replace(found.device, resource=before.device.resource, replicas=before.device.replicas)
-    memory = found.gpu.memory_partition or before.gpu.memory_partition
-    # A name made of modes that are not known at the moment, or not any more, says nothing.
-    is_sure = found.gpu.compute_partition is not None and memory == found.gpu.memory_partition
-    is_other = found.device.resource != before.device.resource
+    if found.device.resource == before.device.resource:
+        memory = found.gpu.memory_partition or before.gpu.memory_partition
+        return replace(found, gpu=replace(found.gpu, memory_partition=memory), verdict=before.verdict)
+    # The mode that the name was given for: it stays with the name.
+    memory = before.gpu.memory_partition or found.gpu.memory_partition
+    # A name made of modes that are not known at the moment says nothing.
+    forgotten = found.gpu.memory_partition is None and memory is not None
+    is_sure = found.gpu.compute_partition is not None and not forgotten
+    is_wrong = found.gpu.memory_partition != memory or is_foreign(before.device.resource, found.gpu)
     return ListedDevice(
-        device,
+        replace(found.device, resource=before.device.resource, replicas=before.device.replicas),
         replace(found.gpu, memory_partition=memory),
         verdict=before.verdict,
-        named_anew=found.device if is_sure and is_other else None,
+        named_anew=found if is_sure and is_wrong else None,
     )
 
 
@@ -127,8 +144,8 @@ def _verdict(
     return before if stays else None
 
 
-def _served_anew(device: ComputeDevice) -> str:
-    return f"served as {device.resource} when nobody holds it any more"
+def _served_anew(anew: ListedDevice) -> str:
+    return f"served as {anew.device.resource} when nobody holds it any more"
 
 
 def _mode_of(listed: ListedDevice) -> str:
@@ -182,9 +199,7 @@ def _is_to_move(listed: ListedDevice) -> bool:
 
 def _moved(listed: ListedDevice) -> ListedDevice | None:
     """None where it only leaves."""
-    if listed.named_anew is None or not _is_to_move(listed):
-        return None
-    return ListedDevice(listed.named_anew, listed.gpu)
+    return listed.named_anew if _is_to_move(listed) else None
 
 
 def with_held_elsewhere(

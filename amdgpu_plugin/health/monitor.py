@@ -147,7 +147,7 @@ class Monitor:
         }:
             self._healths.setdefault(address, policy.Health())
         await self._look_for({each.gpu.pci_address for each in earlier if each.id not in there})
-        listed = listing.with_earlier(earlier, inventory)
+        listed = listing.with_earlier(earlier, inventory, self.survey.is_foreign)
         first = NodeState(inventory, listed, policy=self.rules.as_json())
         self.node = Latest(self._following(first, now))
         return self.node
@@ -372,12 +372,15 @@ class Monitor:
             for address, seen in self._presences.items()
         }
         merged = inventory is state.inventory
-        devices = state.devices if merged else listing.with_earlier(state.devices, inventory)
+        devices = state.devices
+        if not merged:
+            devices = listing.with_earlier(devices, inventory, self.survey.is_foreign)
         judged = partial(listing.with_verdicts, statuses=conclusion.statuses, modes=modes, now=now.unix)
         stayed = listing.without_left(
             devices := judged(devices), holders, now=now.unix, retire_after_seconds=self.retire_after_seconds
         )
-        devices = devices if stayed == devices else judged(stayed)  # who moved has its GPU's verdict again
+        if stayed != devices:
+            devices = judged(stayed)  # who moved has its GPU's verdict again
         devices = listing.with_held_elsewhere(devices, holders, inventory.xcp_devices, now=now.unix)
         return state.followed_by(
             inventory=inventory,

@@ -6,8 +6,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from amdgpu_plugin.discovery import drm, pci
-from amdgpu_plugin.discovery.inventory import Inventory, Skipped
-from amdgpu_plugin.discovery.naming import UNSHARED, GivenNames, Naming, Sharing, name_resources, names_of
+from amdgpu_plugin.discovery.inventory import Gpu, Inventory, Skipped
+from amdgpu_plugin.discovery.naming import (
+    UNSHARED,
+    GivenNames,
+    Naming,
+    Sharing,
+    is_foreign,
+    name_resources,
+    names_of,
+)
 from amdgpu_plugin.discovery.offering import remarks
 from amdgpu_plugin.discovery.scan import NODE_LANE, Scanner
 from amdgpu_plugin.health.settling import Settling
@@ -50,6 +58,10 @@ class Survey:
     def given(self) -> GivenNames:
         """The names that styles have in this boot."""
         return GivenNames(self.naming, dict(self._names))
+
+    def is_foreign(self, resource: str, gpu: Gpu) -> bool:
+        """Whether a device of the GPU has its resource by another naming than ours."""
+        return is_foreign(resource, gpu, self.given)
 
     async def first(
         self, listed: tuple[ListedDevice, ...] = (), given: GivenNames | None = None

@@ -229,7 +229,7 @@ def test_an_id_of_a_gpu_that_is_left_out_now_is_retired() -> None:
 def test_what_an_id_is_to_be_served_as_must_stay_the_same_before_it_moves() -> None:
     def named(listed: ListedDevice, resource: str, now: float) -> ListedDevice:
         found = slice_(0, resource=resource)
-        there = replace(found.gpu, devices=(found.device,))
+        there = replace(found.gpu, devices=(found.device,), memory_partition=resource[-4:].upper())
         judged = with_verdicts(with_earlier((listed,), inventory(there)), {}, {A: "CPX"}, now=now)
         (only,) = without_left(judged, {}, now=now, retire_after_seconds=600)
         return only

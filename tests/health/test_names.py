@@ -97,6 +97,27 @@ async def test_a_memory_mode_that_is_not_told_for_a_while_moves_nothing(scratch:
         await it.lists(parts(A, "cpx", NPS1, "Retired"))
 
 
+async def test_a_name_that_was_given_before_the_memory_mode_was_told_stays(scratch: Path) -> None:
+    """Under `single` the mode's own name would be another: nothing about the size is known to be wrong."""
+    node = SimulatedNode.create(scratch / "node", "mi300x-cpx:1")
+    file = Path(node.path_of(A), "current_memory_partition")
+    monitored = partial(monitoring, node, interval=INTERVAL, holders={})
+    file.write_text("")
+    async with monitored() as it:
+        saved = as_saved(it.monitor.remembered)
+    file.write_text("NPS1\n")
+    for _ in range(2):
+        async with monitored(earlier=saved) as it:
+            await it.survey_rounds(1)
+            assert listed(it.state.value) == parts(A, "cpx", GPU)
+            saved = as_saved(it.monitor.remembered)
+    file.write_text("NPS4\n")
+    async with monitored(earlier=saved) as it:
+        await it.lists(parts(A, "cpx", GPU, "Retired"))
+        await it.passes(5)
+        await it.lists(parts(A, "cpx", NPS4))
+
+
 async def test_an_ill_gpu_goes_to_its_new_name_and_stays_ill(scratch: Path) -> None:
     async with world(scratch, "mi300x-cpx:1", naming="mixed", holders={}, interval=INTERVAL) as it:
         it.node.repartition_memory(A, "NPS4")
