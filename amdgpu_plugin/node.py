@@ -6,9 +6,10 @@ Written by the health monitor alone; every face (kubelet, and later metrics and 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from amdgpu_plugin.discovery.inventory import ComputeDevice, Gpu, Inventory
+from amdgpu_plugin.health.conditions import Effect
 from amdgpu_plugin.telemetry.readings import Readings
 
 T = TypeVar("T")
@@ -25,9 +26,6 @@ class Verdict:
     def __str__(self) -> str:
         """`DriverUnbound: no driver is bound`."""
         return f"{self.condition}: {self.detail}"
-
-
-Effect = Literal["unhealthy", "inform", "ignore"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,6 @@ VALUES: dict[str, frozenset[str] | None] = {
     "node": frozenset(
         {
             "Condition",
-            "Effect",
             "GpuStatus",
             "Held",
             "Holder",
