@@ -132,6 +132,7 @@ async def build(
         holders=holders,
         earlier=remembering.remembered(file, config),
         instruments=instruments,
+        listens=lambda: listener is not None and listener.listening != "none",
     )
     node = await monitor.first_look()
     _say_policy(monitor.rules)
@@ -174,6 +175,7 @@ def _monitor(
     holders: Latest[Holders | None],
     earlier: Remembered,
     instruments: Instruments,
+    listens: Callable[[], bool],
 ) -> Monitor:
     deadline = config.health_read_deadline_seconds
     survey = Survey(
@@ -196,6 +198,7 @@ def _monitor(
         dev_root=config.dev_root,
         earlier=earlier,
         instruments=instruments,
+        listens=listens,
     )
 
 

@@ -89,6 +89,12 @@ class Instruments:
         self.uevent_overruns = self._counter(
             "uevent_overruns", "Times that kernel events were lost, for our buffer was full.", "netlink"
         )
+        self.missed_events = self._counter(
+            "missed_events",
+            "Changes of GPUs (driver bound, unbound, removed) that looks found and no kernel event told of, "
+            "though one listens: events do not reach the daemon.",
+            "presence",
+        )
         self.uevents_dropped = self._counter(
             "uevents_dropped", "Kernel events that made no sense and were left out.", "netlink"
         )

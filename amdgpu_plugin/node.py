@@ -6,9 +6,10 @@ Written by the health monitor alone; every face (kubelet, and later metrics and 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from amdgpu_plugin.discovery.inventory import ComputeDevice, Gpu, Inventory
+from amdgpu_plugin.health.conditions import Effect
 from amdgpu_plugin.telemetry.readings import Readings
 
 T = TypeVar("T")
@@ -25,9 +26,6 @@ class Verdict:
     def __str__(self) -> str:
         """`DriverUnbound: no driver is bound`."""
         return f"{self.condition}: {self.detail}"
-
-
-Effect = Literal["unhealthy", "inform", "ignore"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +90,14 @@ Holders = Mapping[Held, tuple[Holder, ...]]
 class ListedDevice:
     """A device as the kubelet is told of it. Once listed, it stays: gone or ill it turns unhealthy.
 
-    `device` and `gpu` are as last seen.
+    `device` and `gpu` are as last seen. `named_anew` is the same as it should be listed by now, under
+    another resource; None while its name is right.
     """
 
     device: ComputeDevice
     gpu: Gpu
     verdict: Verdict | None = None
+    named_anew: "ListedDevice | None" = None
 
     @property
     def id(self) -> str:
@@ -115,7 +115,8 @@ class NodeState:
     """The node at one moment. `revision` counts changes of what the kubelet sees.
 
     `holders` is None while it is not known who holds what. `statuses` and `readings` are by PCI address.
-    `guard_active`: trouble that all GPUs seem to share informs only. `policy` is the effective policy, made
+    `guard_active`: trouble that all GPUs seem to share informs only. `missed_events` are changes of GPUs that
+    were seen, and that no kernel event told of although one listened. `policy` is the effective policy, made
     for JSON. `heard_at` is when the kernel event was received that led to this state, in seconds of the
     monotonic clock; None where none did.
     """
@@ -127,6 +128,7 @@ class NodeState:
     statuses: Mapping[str, GpuStatus] = field(default_factory=dict)
     readings: Mapping[str, Readings] = field(default_factory=dict)
     guard_active: bool = False
+    missed_events: int = 0
     policy: Mapping[str, Any] = field(default_factory=dict)
     heard_at: float | None = field(default=None, compare=False)
 

@@ -3,12 +3,12 @@
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from amdgpu_plugin import __version__
 from amdgpu_plugin.config import Config
-from amdgpu_plugin.exposition.api import node_document
 from amdgpu_plugin.exposition.http import HttpServer
 from amdgpu_plugin.exposition.rendering import Renderer
 from amdgpu_plugin.exposition.site import Site
@@ -44,27 +44,27 @@ class Showing:
         self._about = About(
             __version__,
             time.time(),
-            events=_kind_of(listener),
             simulated=config.simulate is not None,
             expected_gpus=config.devices_expect,
         )
-        renderer = Renderer(self.snapshot, instruments, lane)
-        self._site = Site(self.snapshot, renderer, index=config.http_status_page)
+        self._renderer = Renderer(self.snapshot, instruments, lane)
+        self._site = Site(self.snapshot, self._renderer, index=config.http_status_page)
 
     def server(self, sockets: Sequence[socket.socket]) -> HttpServer:
         """Serves the pages on sockets that listen already."""
         return HttpServer(sockets, self._site.answer)
 
-    def node_document(self) -> Mapping[str, Any]:
-        """The node as /api/v1/node has it."""
-        return node_document(self.snapshot())
+    async def node_document(self) -> bytes:
+        """The node as /api/v1/node has it, rendered in the lane. TimeoutError when it is not made in time."""
+        return await self._renderer.node()
 
     def snapshot(self) -> Snapshot:
         """The daemon at this moment."""
         self._count_uevents()
         registrars = self._face.registrars
         registrations = {resource: _registration(registrar) for resource, registrar in registrars.items()}
-        return Snapshot(self._about, self._node.value, registrations)
+        about = replace(self._about, events=_kind_of(self._listener))
+        return Snapshot(about, self._node.value, registrations)
 
     def _count_uevents(self) -> None:
         """The listener counts for itself, since it must be quick."""
@@ -80,7 +80,8 @@ class Showing:
 
 
 def _kind_of(listener: Listener | None) -> Any:
-    return {"netlink": "kernel", "socket": "simulated"}.get(listener.kind if listener else "", "none")
+    """What is listened to now: it may have been refused, or have ended."""
+    return {"netlink": "kernel", "socket": "simulated"}.get(listener.listening if listener else "", "none")
 
 
 def _registration(registrar: Registrar) -> Registration:

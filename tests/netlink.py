@@ -1,9 +1,11 @@
 """Kernel uevents of our own, on real netlink: in a network namespace that nobody else hears."""
 
 import ctypes
+import fcntl
 import os
 import socket
 import struct
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +36,7 @@ class PrivateNetwork:
 def private_network() -> Iterator[PrivateNetwork]:
     """This thread, and processes started from it, are in a fresh network namespace. PermissionError without root."""
     libc = ctypes.CDLL(None, use_errno=True)
-    with open("/proc/thread-self/ns/net", "rb") as before:
+    with _turn(fcntl.LOCK_SH), open("/proc/thread-self/ns/net", "rb") as before:
         if libc.unshare(CLONE_NEWNET) != 0:
             number = ctypes.get_errno()
             raise OSError(number, f"no network namespace of our own: {os.strerror(number)}")
@@ -43,6 +45,20 @@ def private_network() -> Iterator[PrivateNetwork]:
                 yield PrivateNetwork(kernel)
         finally:
             libc.setns(before.fileno(), CLONE_NEWNET)
+
+
+@contextmanager
+def real_events() -> Iterator[None]:
+    """Events of the kernel's own may be made: all network namespaces hear them, so nobody counts meanwhile."""
+    with _turn(fcntl.LOCK_EX):
+        yield
+
+
+@contextmanager
+def _turn(kind: int) -> Iterator[None]:
+    with open(os.path.join(tempfile.gettempdir(), "amdgpu-plugin-tests-uevents"), "a") as lock:
+        fcntl.flock(lock, kind)
+        yield
 
 
 def message(action: str, path: str, subsystem: str, **pairs: str) -> bytes:

@@ -45,6 +45,14 @@ class Sharing:
 UNSHARED = Sharing()
 
 
+@dataclass(frozen=True, slots=True)
+class GivenNames:
+    """The names that styles got in this boot (`names_of`), and by which naming."""
+
+    naming: Naming
+    names: Mapping[str, str]
+
+
 def style_of(gpu: Gpu) -> str | None:
     """`cpx_nps1` for a partitioned GPU, None for a whole one. Devices of one style are of one size."""
     if gpu.compute_partition is None or gpu.compute_partition == "SPX":
@@ -92,6 +100,14 @@ def names_of(inventory: Inventory) -> dict[str, str]:
         for gpu in inventory.gpus
         if gpu.devices
     }
+
+
+def is_foreign(resource: str, gpu: Gpu, given: GivenNames) -> bool:
+    """Whether this naming gives no such name to a GPU's devices: it was another naming that did."""
+    plain = resource.removesuffix(SHARED)
+    if given.naming == "mixed":
+        return gpu.compute_partition is not None and plain == WHOLE
+    return plain not in given.names.values()
 
 
 def _is_known(gpu: Gpu) -> bool:

@@ -17,7 +17,8 @@ def about_access(looked: Looked) -> Iterator[Finding]:
     """What this process, and what containers may use."""
     yield from _about_kfd(looked)
     machine = looked.machine
-    yield from found_if("events-deaf", tuple(_deaf(looked)))
+    missed = tuple(_missed(looked))
+    yield from found_if("netlink-deaf" if missed else "events-deaf", (*missed, *_deaf(looked)))
     if machine is None:
         return
     yield from _about_device_nodes(machine.device_nodes or ())
@@ -74,6 +75,12 @@ def _about_selinux(machine: Machine) -> Iterator[Finding]:
     if confined and machine.selinux_enforcing is not False:
         mode = "enforcing" if machine.selinux_enforcing else "whether it enforces is not visible"
         yield found("selinux-denial", f"this process is {machine.selinux_context}; {mode}")
+
+
+def _missed(looked: Looked) -> Iterator[str]:
+    """That nothing was heard is no sign: on a quiet node there is nothing to hear."""
+    if looked.daemon is not None and looked.daemon.missed_events:
+        yield f"changes of GPUs that no event told of since the daemon started: {looked.daemon.missed_events}"
 
 
 def _deaf(looked: Looked) -> Iterator[str]:

@@ -109,6 +109,14 @@ TABLE = (
          "IDs were listed, and `status` and `ack` have no socket.",
          "`--state-dir`, tried with access(2)",
          "Mount it read-write (a hostPath below `/run`)."),
+    Kind("netlink-deaf", "problem",
+         "Kernel events do not reach the daemon: GPUs changed, and no event told of it. Wedged GPUs and "
+         "failed bus recoveries go unseen, for nothing else tells of them.",
+         "the daemon's `missed_events`, which its looks count; `/proc/self/uid_map`, since user namespaces "
+         "hear no kernel events",
+         "Run the plugin's pod without `hostUsers: false` and in an ordinary runtime; see "
+         "`ausearch -m avc` for a denied `netlink_kobject_uevent_socket`. Restart the daemon: it counts "
+         "anew."),
     Kind("simulated", "remark",
          "The GPUs are simulated.",
          "`--simulate`, or the daemon's word",
@@ -149,7 +157,8 @@ TABLE = (
     Kind("ids-waiting", "remark",
          "IDs wait for containers to end, or to leave the list.",
          "the daemon's `Retired` and `HeldElsewhere`",
-         "Wait, or delete the pods that are named."),
+         "Wait, or delete the pods that hold them (`amdgpu-plugin status`). Where pod-resources do not "
+         "answer, none leaves."),
     Kind("link-narrow", "remark",
          "A GPU's PCIe link has fewer lanes than both its ends can do.",
          "`current_link_width` and `max_link_width` of the GPU and the port above it",
@@ -176,7 +185,8 @@ TABLE = (
          "a connection to `kubelet.sock` in `--pod-resources-dir`; the daemon's word",
          "Mount the directory, which moves with the kubelet's root directory (k0s, MicroK8s)."),
     Kind("events-deaf", "remark",
-         "Kernel events are not heard: GPUs are polled, and a fault is seen seconds later.",
+         "Kernel events are not heard: GPUs are polled, which takes seconds, and what only events tell "
+         "(`Wedged`, `BusError`) is not seen.",
          "the daemon's `events`; `/proc/self/uid_map`, since user namespaces hear none",
          "Run the plugin's pod without `hostUsers: false` and in an ordinary runtime."),
 )

@@ -97,13 +97,17 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """What the running daemon says of itself. `events` is where it hears of kernel events."""
+    """What the running daemon says of itself. `events` is where it hears of kernel events.
+
+    `missed_events` are changes of GPUs that it saw and no event told of, though it listens.
+    """
 
     version: str
     simulated: bool
     events: str
     holders_known: bool
     registrations: tuple[Registration, ...]
+    missed_events: int = 0
 
     @property
     def serves(self) -> bool:

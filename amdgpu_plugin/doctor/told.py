@@ -54,6 +54,7 @@ def _daemon(document: _Document) -> Daemon:
             )
             for each in document["resources"]
         ),
+        missed_events=_number(document.get("missed_events")) or 0,
     )
 
 

@@ -37,6 +37,7 @@ def node_document(snapshot: Snapshot) -> dict[str, Any]:
         "started_at": about.started_at,
         "simulated": about.simulated,
         "events": about.events,
+        "missed_events": state.missed_events,
         "expected_gpus": about.expected_gpus,
         "revision": state.revision,
         "ready": readiness(snapshot).ready,

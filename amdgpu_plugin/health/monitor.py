@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from amdgpu_plugin.discovery.inventory import Inventory
+from amdgpu_plugin.discovery.naming import GivenNames
 from amdgpu_plugin.discovery.scan import NODE_LANE, gpu_lane
 from amdgpu_plugin.health import listing, policy
-from amdgpu_plugin.health.events import BusRecovery, CoreDumped, Event
+from amdgpu_plugin.health.events import BusRecovery, CoreDumped, Event, Overrun
 from amdgpu_plugin.health.evidence import (
     Acknowledged,
     Evidence,
@@ -25,6 +26,7 @@ from amdgpu_plugin.health.evidence import (
     Seen,
     Starved,
 )
+from amdgpu_plugin.health.hearing import Hearing
 from amdgpu_plugin.health.pulse import Pulse
 from amdgpu_plugin.health.survey import FIRST_SCAN_SECONDS, Survey
 from amdgpu_plugin.health.told import tell_devices, tell_transitions
@@ -41,6 +43,8 @@ from amdgpu_plugin.telemetry.sampler import read_gpu_readings
 _SOON_SECONDS = 0.5
 """After an event the next survey comes within this: a bind is not settled when it is told."""
 _SPARE_LANE = "spare"
+_MOST_DUMPS = 1024
+"""Core dumps that wait to be told whose they are. The kernel keeps one for each device, for minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +74,36 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What outlives a daemon within one boot: of each GPU by PCI address, and the listed devices."""
+    """What outlives a daemon within one boot: of each GPU by PCI address, the listed devices, and names.
+
+    `given` is None where no names were kept.
+    """
 
     kept: Mapping[str, policy.Kept]
     listed: tuple[ListedDevice, ...]
+    given: GivenNames | None = None
+
+
+def _failing_devices(sysfs: Sysfs, dumps: tuple[CoreDumped, ...]) -> tuple[str, ...]:
+    """PCI addresses, empty where a dump is gone already."""
+    links = (sysfs.resolve(f"{dump.path}/failing_device") for dump in dumps)
+    return tuple(getattr(link, "value", "").rpartition("/")[2] for link in links)
 
 
 def _nobody(*_: object) -> None:
     """Told where nobody asked to be."""
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class Monitor:
-    """`probed` is told of each full round by its PCI address, `surveyed` of each survey of the node."""
+    """`probed` is told of each full round by its PCI address, `surveyed` of each survey of the node.
+
+    `listens` says whether somebody listens to kernel events for us at the moment.
+    """
 
     sysfs: Sysfs
     lanes: Lanes
@@ -93,6 +114,7 @@ class Monitor:
     holders: Latest[Holders | None] = field(default_factory=lambda: Latest(None))
     retire_after_seconds: float = 600.0
     dev_root: str | None = None
+    listens: Callable[[], bool] = _never
     earlier: Remembered = Remembered({}, ())
     instruments: Instruments = field(default_factory=Instruments)
     probed: Callable[[str], None] = _nobody
@@ -103,15 +125,17 @@ class Monitor:
     _readings: dict[str, Readings] = field(default_factory=dict)
     _watches: dict[str, Watch] = field(default_factory=dict)
     _poked: asyncio.Event = field(default_factory=asyncio.Event)
+    _dumps: list[CoreDumped] = field(default_factory=list)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
     _pulse: Pulse = field(init=False)
+    _hearing: Hearing = field(default_factory=Hearing)
 
     async def first_look(self) -> Latest[NodeState]:
         """The node as far as it answers in time, with all that an earlier daemon of this boot listed."""
         self._pulse = Pulse(self.clocks.monotonic)
         now = self.clocks.moment()
         self._healths = {address: policy.restored(kept, now) for address, kept in self.earlier.kept.items()}
-        inventory = await self.survey.first(self.earlier.listed)
+        inventory = await self.survey.first(self.earlier.listed, self.earlier.given)
         unseen = Verdict(*listing.UNSEEN, since=now.unix)
         there = {device.id for gpu in inventory.gpus for device in gpu.devices}
         earlier = tuple(
@@ -123,7 +147,7 @@ class Monitor:
         }:
             self._healths.setdefault(address, policy.Health())
         await self._look_for({each.gpu.pci_address for each in earlier if each.id not in there})
-        listed = listing.with_earlier(earlier, inventory)
+        listed = listing.with_earlier(earlier, inventory, self.survey.is_foreign)
         first = NodeState(inventory, listed, policy=self.rules.as_json())
         self.node = Latest(self._following(first, now))
         return self.node
@@ -140,16 +164,19 @@ class Monitor:
     def remembered(self) -> Remembered:
         """What a later daemon should know."""
         kept = {address: policy.kept(health) for address, health in self._healths.items()}
-        return Remembered(kept, self.node.value.devices)
+        return Remembered(kept, self.node.value.devices, self.survey.given)
 
     def hear(self, events: Sequence[Event], heard_at: float) -> None:
         """Kernel events, judged and published before this returns; `heard_at` in monotonic seconds."""
         now = self.clocks.moment()
         for event in events:
+            if isinstance(event, Overrun):
+                self._hearing.lost(now.monotonic)
             for address in self._concerned(event):
+                self._hearing.heard(address, now.monotonic)
                 self._judge(address, Happened(event), now)
             if isinstance(event, CoreDumped):
-                self._in_background(self._hear_dump(event))
+                self._take_dump(event)
         self._publish(now, heard_at)
         for address in {address for event in events for address in self._to_look_at(event)}:
             self._watches[address].look_now()
@@ -176,7 +203,7 @@ class Monitor:
             found = await self.survey.look(
                 state.inventory, state.devices, self._sights(), self.clocks.monotonic()
             )
-            if found is not None:
+            if found is not None or self.survey.out_of_sight != state.guard_active:
                 self._publish(self.clocks.moment(), inventory=found)
             self.surveyed()
 
@@ -201,6 +228,7 @@ class Monitor:
         while True:
             await asyncio.sleep(self.spans.period)
             now = self.clocks.moment()
+            self.instruments.missed_events.inc(self._hearing.passed(now.monotonic))
             for address in self._healths:
                 self._judge(address, Passed(), now)
             self._publish(now)
@@ -253,13 +281,24 @@ class Monitor:
             if not isinstance(answer, Hung):
                 self._judge(address, Seen(answer), now)
 
-    async def _hear_dump(self, event: CoreDumped) -> None:
-        """Whose dump it is stands in a link: read in the node's lane."""
-        job = partial(self.sysfs.resolve, f"{event.path}/failing_device")
-        answer = await self.lanes[NODE_LANE].ask(job, deadline=FIRST_SCAN_SECONDS)
-        address = getattr(answer, "value", "").rpartition("/")[2]
-        if address in self._healths:
-            self._learn(address, Happened(event))
+    def _take_dump(self, event: CoreDumped) -> None:
+        """One task for all that come: thousands a second may."""
+        if len(self._dumps) < _MOST_DUMPS:
+            self._dumps.append(event)
+        if all(task.done() for task in self._background):
+            self._in_background(self._hear_dumps())
+
+    async def _hear_dumps(self) -> None:
+        """Whose dumps they are stands in links: read in the node's lane, many at a time."""
+        while self._dumps:
+            dumps, self._dumps = self._dumps, []
+            job = partial(_failing_devices, self.sysfs, tuple(dumps))
+            answer = await self.lanes[NODE_LANE].ask(job, deadline=FIRST_SCAN_SECONDS)
+            now = self.clocks.moment()
+            for event, address in () if isinstance(answer, Hung) else zip(dumps, answer, strict=True):
+                if address in self._healths:
+                    self._judge(address, Happened(event), now)
+            self._publish(now)
 
     def _in_background(self, doing: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(doing)
@@ -275,10 +314,18 @@ class Monitor:
     def _learn(self, address: str, evidence: Evidence) -> None:
         """What a watch learnt."""
         before, now = self._presences.get(address), self.clocks.moment()
+        if isinstance(evidence, Seen):
+            self._note(address, evidence.presence, now)
         self._judge(address, evidence, now)
         self._publish(now)
         if self._presences.get(address) != before:
             self._poked.set()
+
+    def _note(self, address: str, presence: Presence, now: Moment) -> None:
+        if self.listens():
+            self._hearing.seen(address, presence, now.monotonic)
+        else:
+            self._hearing.deafened()
 
     def _judge(self, address: str, evidence: Evidence, now: Moment) -> None:
         if isinstance(evidence, Seen) and not isinstance(evidence.presence, NotSeen):
@@ -325,11 +372,15 @@ class Monitor:
             for address, seen in self._presences.items()
         }
         merged = inventory is state.inventory
-        devices = state.devices if merged else listing.with_earlier(state.devices, inventory)
-        devices = listing.with_verdicts(devices, conclusion.statuses, modes, now=now.unix)
-        devices = listing.without_left(
-            devices, holders, now=now.unix, retire_after_seconds=self.retire_after_seconds
+        devices = state.devices
+        if not merged:
+            devices = listing.with_earlier(devices, inventory, self.survey.is_foreign)
+        judged = partial(listing.with_verdicts, statuses=conclusion.statuses, modes=modes, now=now.unix)
+        stayed = listing.without_left(
+            devices := judged(devices), holders, now=now.unix, retire_after_seconds=self.retire_after_seconds
         )
+        if stayed != devices:
+            devices = judged(stayed)  # who moved has its GPU's verdict again
         devices = listing.with_held_elsewhere(devices, holders, inventory.xcp_devices, now=now.unix)
         return state.followed_by(
             inventory=inventory,
@@ -337,7 +388,8 @@ class Monitor:
             holders=holders,
             statuses=conclusion.statuses,
             readings=dict(self._readings),
-            guard_active=conclusion.guard_active,
+            guard_active=conclusion.guard_active or (self.survey.out_of_sight and bool(devices)),
+            missed_events=self._hearing.missed,
             heard_at=heard_at,
         )
 

@@ -278,6 +278,19 @@ ACCESS_CASES: Cases = {
         with_daemon(events="none"),
         {"events-deaf": ("the daemon listens to no kernel events",)},
     ),
+    "a daemon that hears nothing of what happens": (
+        with_daemon(missed_events=3),
+        {"netlink-deaf": ("changes of GPUs that no event told of since the daemon started: 3",)},
+    ),
+    "it hears nothing, and why": (
+        on(with_daemon(missed_events=1), uid_map="0 100000 65536"),
+        {
+            "netlink-deaf": (
+                "changes of GPUs that no event told of since the daemon started: 1",
+                "/proc/self/uid_map is '0 100000 65536': a user namespace",
+            )
+        },
+    ),
     "the state directory is read-only": (
         on(WITH_DAEMON, state=Directory("/run/amdgpu-plugin", there=True, writable=False)),
         {"state-not-writable": ("/run/amdgpu-plugin is not writable",)},

@@ -61,6 +61,13 @@ def test_a_node_comes_back_as_the_daemon_knows_it() -> None:
     )
 
 
+def test_missed_events_are_told_by_those_who_count_them() -> None:
+    counted = document(replace(ill(), missed_events=2))
+    assert told(counted).daemon.missed_events == 2
+    del counted["missed_events"]
+    assert told(counted).daemon.missed_events == 0
+
+
 def test_unknown_holders_are_unknown() -> None:
     assert not told(document(replace(ill(), holders=None))).daemon.holders_known
 

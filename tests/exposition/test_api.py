@@ -107,6 +107,7 @@ def test_document_of_a_small_node() -> None:
         "started_at": 1000.0,
         "simulated": False,
         "events": "none",
+        "missed_events": 0,
         "expected_gpus": None,
         "revision": 4,
         "ready": True,

@@ -1,5 +1,6 @@
 """What the monitor tells of a node that changes: a simulated one, whose clocks are the test's."""
 
+import asyncio
 import logging
 import os
 import re
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from amdgpu_plugin.discovery.naming import Naming
+from amdgpu_plugin.health.events import CoreDumped
 from amdgpu_plugin.health.settling import SETTLE_SECONDS
 from amdgpu_plugin.node import Verdict
 from amdgpu_plugin.simulation.node import SimulatedNode
@@ -308,3 +310,18 @@ async def test_a_bus_that_hangs_changes_no_verdict(scratch: Path) -> None:
         it.node.bind(A)
         it.sysfs.release()
         await it.lists(whole(A, B))
+
+
+async def test_thousands_of_core_dumps_are_one_task_and_as_many_as_can_be_told(scratch: Path) -> None:
+    async with world(scratch, "mi300x:2", events=True) as it:
+        it.node.core_dump(A)
+        await until(it.state, lambda state: state.statuses[A].core_dumps == 1)
+        dump = CoreDumped("devices/virtual/devcoredump/devcd1")
+        tasks = len(asyncio.all_tasks())
+        for _ in range(5000):
+            it.monitor.hear([dump], it.seconds)
+        assert len(asyncio.all_tasks()) == tasks + 1
+        await until(it.state, lambda state: state.statuses[A].core_dumps == 1 + 1024)
+        it.monitor.hear([dump], it.seconds)
+        told = await until(it.state, lambda state: state.statuses[A].core_dumps > 1 + 1024)
+        assert (told.statuses[A].core_dumps, told.statuses[B].core_dumps) == (1 + 1024 + 1, 0)

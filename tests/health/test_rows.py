@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from amdgpu_plugin.exposition.rendering import exposed
 from amdgpu_plugin.health.conditions import CONDITIONS
 from amdgpu_plugin.health.evidence import Acknowledged
+from amdgpu_plugin.health.hearing import AFTER_SECONDS
 from amdgpu_plugin.health.settling import SETTLE_SECONDS
 from amdgpu_plugin.node import Held, Holder, Verdict
 from amdgpu_plugin.simulation import rehearsals
@@ -675,6 +677,27 @@ async def test_the_driver_is_unloaded_and_loaded(scratch: Path, told_by: str) ->
         assert {frozenset(listed(state)) for state in it.state.history} == {frozenset(before)}
 
 
+@pytest.mark.parametrize("shape", ["mi300x:2", "radeon:1"])
+async def test_a_sysfs_that_goes_away_is_our_trouble_and_changes_no_verdict(
+    scratch: Path, shape: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when it is unmounted under the daemon; that the driver left is told all the same when it is back."""
+    async with world(scratch, shape) as it:
+        before = listed(it.state.value)
+        inventory = it.state.value.inventory
+        away = f"{it.node.root}.away"
+        os.rename(it.node.root, away)
+        await until(it.state, lambda state: state.guard_active)
+        await it.round()
+        await it.survey_rounds(2)
+        assert (listed(it.state.value), it.state.value.inventory) == (before, inventory)
+        assert caplog.text.count("no PCI bus in sysfs") == 1
+        os.rename(away, it.node.root)
+        await until(it.state, lambda state: not state.guard_active)
+        it.node.unload()
+        await it.lists({device: (resource, "DriverUnbound") for device, (resource, _) in before.items()})
+
+
 async def test_between_rounds_no_file_is_open_that_would_keep_the_module_from_leaving(scratch: Path) -> None:
     async with world(scratch, "mi300x:2", faults=False) as it:
         await it.round()
@@ -682,6 +705,26 @@ async def test_between_rounds_no_file_is_open_that_would_keep_the_module_from_le
             await it.lanes.stuck_after(DEADLINE)
         links = (os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd"))
         assert [target for target in links if target.startswith(it.node.root)] == []
+
+
+@pytest.mark.parametrize(("lost", "missed"), [(True, 1), (False, 0)], ids=["deaf", "hears"])
+async def test_a_change_that_no_event_told_of_is_counted(scratch: Path, lost: bool, missed: int) -> None:  # noqa: FBT001
+    async with world(scratch, "mi300x:2", events=True) as it:
+        await it.survey_rounds(1)
+        it.kernel.lost = lost
+        it.node.unbind(A)
+        await it.tells("!DriverUnbound", A)
+        for _ in range(2):
+            await it.survey_rounds(3)
+            await it.passes(AFTER_SECONDS)
+        await it.survey_rounds(3)
+        counted = await until(it.state, lambda state: state.missed_events >= missed)
+        assert (counted.missed_events, verdict_of(counted, B)) == (missed, None)
+        assert f"amdgpu_plugin_missed_events_total {missed}.0" in metrics_of(it)
+
+
+def metrics_of(it: World) -> str:
+    return exposed(it.monitor.instruments, "classic").decode()
 
 
 # -- The log --

@@ -270,7 +270,7 @@ def as_saved(remembered: Remembered) -> Remembered:
     """After a way through a file."""
     kept = {address: each.as_json() for address, each in remembered.kept.items()}
     read = {address: policy.kept_from_json(each) for address, each in json.loads(json.dumps(kept)).items()}
-    return Remembered(read, remembered.listed)
+    return Remembered(read, remembered.listed, remembered.given)
 
 
 def nothing(node: SimulatedNode) -> None:
@@ -315,6 +315,7 @@ async def monitoring(
     made = World(node, lanes, sysfs, Recorded(NOTHING), seconds=clock[0], unix_seconds=clock[1])
     made.holders.set(holders)
     made.kernel = kernel or made.kernel
+    listens = kernel is not None
     monitor = made.monitor = Monitor(
         sysfs=sysfs,
         lanes=lanes,
@@ -335,6 +336,7 @@ async def monitoring(
         earlier=earlier,
         surveyed=made.surveyed,
         probed=made.probed,
+        listens=lambda: listens,
     )
     with pytest.MonkeyPatch.context() as patched:
         # What spares a machine its time only costs a test its own.

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from amdgpu_plugin.node import Condition, Effect, GpuStatus
+from amdgpu_plugin.health.conditions import Effect
+from amdgpu_plugin.node import Condition, GpuStatus
 
 
 @dataclass(frozen=True, slots=True)

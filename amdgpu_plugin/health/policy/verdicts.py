@@ -3,12 +3,12 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from amdgpu_plugin.health.conditions import CONDITIONS
+from amdgpu_plugin.health.conditions import CONDITIONS, Effect
 from amdgpu_plugin.health.evidence import Moment
 from amdgpu_plugin.health.policy.guard import spared
 from amdgpu_plugin.health.policy.memory import GUARDED, Active, Health
 from amdgpu_plugin.health.policy.rules import Rules
-from amdgpu_plugin.node import Condition, Effect, GpuStatus, Verdict
+from amdgpu_plugin.node import Condition, GpuStatus, Verdict
 
 _TOLD_IN_OBSERVE_MODE = frozenset({"DriverUnbound", "DeviceLost"})
 
