@@ -38,6 +38,7 @@ ORDER = (
     "test_repartition",
     "test_kubelet",
     "test_rollout",
+    "test_chart",
     "test_uninstall",
     "test_partitions",
     "test_alignment",
