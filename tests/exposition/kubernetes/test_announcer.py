@@ -150,7 +150,7 @@ async def test_api_server_that_is_away_is_waited_for_and_told_when_it_happened(
     caplog.set_level(logging.INFO)
     world.api.refuse = lambda _asked: refusal(503, "starting")
     world.node.set(HOT)
-    tries = []
+    tries: list[float] = []
     for _ in range(200):
         await world.time.asleep(2)
         if len(world.api.asked) > len(tries):

@@ -82,7 +82,7 @@ class Reader:
 async def soon(holds: Callable[[], object]) -> None:
     """Once it is so; tasks and sockets go on meanwhile."""
     async with asyncio.timeout(GUARD_SECONDS):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 - what is waited for tells nobody
             await asyncio.sleep(0.001)
 
 
