@@ -11,7 +11,7 @@ from datetime import datetime
 
 import pytest
 
-from e2e.kubernetes import Json, Kubernetes, wait_until
+from e2e.kubernetes import Json, Kubernetes, TimedOut, wait_until
 from e2e.tests.everything import everything
 from e2e.tests.figures import Figures, seconds
 from e2e.tests.installation import NAMESPACE, QUICK, RELEASE, WHOLE, Installation, Values
@@ -86,7 +86,10 @@ def told(plugin: Installation) -> Told:
 
 def wait_told(plugin: Installation, *expected: tuple[str, str, str, str]) -> None:
     """Until just these were told, each once."""
-    wait_until(f"{expected}", lambda: told(plugin) == Counter(expected), within_s=30)
+    try:
+        wait_until("Events", lambda: told(plugin) == Counter(expected), within_s=30)
+    except TimedOut as error:
+        raise TimedOut(f"{expected}: told were {told(plugin)}; {plugin.log()[-3000:]}") from error
 
 
 def described(plugin: Installation, kind: str, name: str) -> str:
@@ -111,7 +114,9 @@ def test_node_and_pod_are_told_of_a_fault_and_of_its_end(telling: Installation, 
     node, pod = ("Node", telling.node), ("Pod", "holder")
     telling.inject(device, "Overheated")
     telling.wait_allocatable(7)
-    wait_told(telling, (*node, "Warning", "Overheated"), (*pod, "Warning", "Overheated"))
+    # what is above its emergency limit is above its critical one, and that informs: of the Node only
+    raised = [(*each, "Warning", "Overheated") for each in (node, pod)] + [(*node, "Warning", "Hot")]
+    wait_told(telling, *raised)
     for kind, name in (("node", telling.node), ("pod", "holder")):
         text = described(telling, kind, name)
         assert "Overheated" in text
@@ -121,8 +126,9 @@ def test_node_and_pod_are_told_of_a_fault_and_of_its_end(telling: Installation, 
     telling.wait_allocatable(8)
     wait_told(
         telling,
-        *((*each, "Warning", "Overheated") for each in (node, pod)),
+        *raised,
         *((*each, "Normal", "OverheatedCleared") for each in (node, pod)),
+        (*node, "Normal", "HotCleared"),
     )
     assert "OverheatedCleared" in described(telling, "pod", "holder")
 
