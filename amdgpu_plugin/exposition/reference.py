@@ -15,7 +15,7 @@ class Budget:
     device: int = 5
     container: int = 1
     resource: int = 10
-    daemon: int = 125
+    daemon: int = 110
 
     def of_node(self, *, boards: int, devices: int, containers: int, resources: int) -> int:
         """The most series of a whole node; a container counts once for each device it holds."""
