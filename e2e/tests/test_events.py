@@ -134,7 +134,7 @@ def test_node_and_pod_are_told_of_a_fault_and_of_its_end(telling: Installation, 
 
 
 def test_event_comes_soon_after_the_fault(telling: Installation, figures: Figures) -> None:
-    took = []
+    happened, seen = [], []
     for number in range(LOOKS):
         address = f"0000:{('05', '27', '47', '65', '85')[number]}:00.0"
         started = time.time()
@@ -148,10 +148,12 @@ def test_event_comes_soon_after_the_fault(telling: Installation, figures: Figure
             ],
             within_s=30,
         )
-        took.append(datetime.fromisoformat(found[0]["eventTime"]).timestamp() - started)
-        assert time.time() - started < 10
+        seen.append(time.time() - started)
+        happened.append(datetime.fromisoformat(found[0]["eventTime"]).timestamp() - started)
         telling.inject(address, "clear")
-    figures.add("inject unbind → the moment its Event tells", seconds(took))
+    figures.add("inject unbind → the moment that its Event names", seconds(happened))
+    figures.add("inject unbind → kubectl shows the Event", seconds(seen))
+    assert max(seen) < 10
     telling.wait_allocatable(8)
 
 
