@@ -92,7 +92,7 @@ def _message(change: Change, gpu: Gpu | None) -> str:
     if change.missed:
         parts.append(f"{change.missed} changes of it before this one were not told.")
     if change.kind == "raised":
-        parts.append(CONDITIONS[subject.condition].advice)
+        parts.append(CONDITIONS[subject.condition].advice.replace("`", ""))
     return shortened(" ".join(parts), MESSAGE_BYTES)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import stat
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -28,8 +27,6 @@ class ToldFile:
         """Nothing where it is not there, of another boot, or not to be understood."""
         try:
             with open(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    return {}
                 said = json.loads(file.read(_LIMIT_BYTES))
             ours = said["format"] == _FORMAT and tuple(said["owner"]) == self._owner
             return dict(_read(each) for each in said["told"]) if ours else {}

@@ -244,11 +244,12 @@ async def test_namespace_that_ends_is_given_up_without_a_word(
     assert caplog.records == []
 
 
-async def test_event_that_is_there_already_was_sent(world: World) -> None:
+async def test_event_that_is_there_already_was_sent(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.api.refuse = lambda _asked: refusal(409, "already exists")
     world.node.set(HOT)
     await soon(lambda: world.kept)
     assert world.counted("events") == {"sent": 1}
+    assert caplog.records == []
 
 
 async def test_refused_for_good_is_given_up_and_said(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -93,6 +93,11 @@ def test_what_only_informs_says_so() -> None:
     assert "It no longer makes devices unhealthy." in message(replace(informs, kind="eased"))
 
 
+def test_advice_has_no_marks_of_a_page() -> None:
+    informs = replace(RAISED, subject=Subject(A, "Hot"), trouble=replace(HOT, weight="inform"))
+    assert message(informs).endswith("Check cooling before it becomes Overheated.")
+
+
 def test_changes_that_were_not_told_are_counted() -> None:
     assert "14 changes of it before this one were not told." in message(replace(RAISED, missed=14))
 
