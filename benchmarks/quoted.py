@@ -1,6 +1,6 @@
 """The figures that docs/performance.md quotes: `python -m benchmarks.quoted` writes them anew.
 
-A row is quoted by its first cell, word for word; its second is taken from the file that the table's mark names.
+A row is quoted by its first cell, word for word; its second is from the file that the table's mark names.
 """
 
 import re
@@ -24,7 +24,7 @@ def rows(text: str) -> dict[str, str]:
 
 
 def quoted(page: str, measured: Mapping[str, Mapping[str, str]]) -> str:
-    """The page with the figures of `measured`, which has a table for each file. KeyError names what is in none."""
+    """The page with the figures of `measured`, by file. KeyError names what no file has."""
 
     def table(found: re.Match[str]) -> str:
         figures = measured[found[1]]
