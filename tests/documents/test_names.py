@@ -138,6 +138,20 @@ def test_conditions_that_pages_set_there_are() -> None:
     assert [name for name in named if name not in CONDITIONS] == []
 
 
+def test_words_to_look_for_in_the_log_are_words_of_the_code() -> None:
+    sources = "".join(path.read_text() for path in sorted((ROOT / "amdgpu_plugin").rglob("*.py")))
+    section = (
+        (ROOT / "docs" / "operate.md")
+        .read_text()
+        .split("## What to look for in the log\n")[1]
+        .split("\n## ")[0]
+    )
+    rows = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| `")]
+    looked_for = [words for row in rows for words in re.findall("`([^`]+)`", row)]
+    assert len(looked_for) > 15
+    assert [words for words in looked_for if not re.search(f'"{re.escape(words)}', sources)] == []
+
+
 def test_what_is_not_there_is_noticed() -> None:
     text = (
         "`amdgpu_power_watts{gpu}` `amdgpu_powder_watts` `amdgpu_plugin_rpc_seconds_bucket` `AmdGpuHot` `AmdGpuCold` "
