@@ -12,6 +12,7 @@ import os
 import socket
 import stat
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from amdgpu_plugin.health.conditions import CONDITIONS
@@ -26,8 +27,10 @@ SOCKET = "control.sock"
 REQUEST_LIMIT_BYTES = 64 * 1024
 ANSWER_SECONDS = 10.0
 RETRY_SECONDS = 5.0
-"""Between two tries to get the socket: in a rollout the old pod has it for a while."""
+"""Between two tries to get the socket (in a rollout the old pod has it for a while), and two looks at it."""
 _LONGEST_SECONDS = 86400
+_LONGEST_REASON = 200
+"""Characters: it stands in logs, pages and the state directory."""
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 """Takes a request, returns what to tell, made for JSON; ControlError is told as it stands."""
@@ -47,17 +50,29 @@ class ControlServer:
 
     async def run(self) -> None:
         """For ever; where the socket cannot be had, it says so once and tries again."""
+        while True:
+            await self._serve_while_there(await self._got())
+            log.warning("the control socket was taken away", extra={"fields": {"socket": self._path}})
+
+    async def _got(self) -> asyncio.Server:
         said = False
         while isinstance(server := await self._listen(), str):
             if not said:
                 log.warning("no control socket", extra={"fields": {"socket": self._path, "reason": server}})
                 said = True
             await asyncio.sleep(RETRY_SECONDS)
-        os.chmod(self._path, stat.S_IRUSR | stat.S_IWUSR)
-        own = os.stat(self._path)
+        return server
+
+    async def _serve_while_there(self, server: asyncio.Server) -> None:
+        """Nothing tells a server that its path is gone, or another's by now."""
+        own: os.stat_result | None = None
         try:
             async with server:
-                await server.serve_forever()
+                with suppress(FileNotFoundError):
+                    os.chmod(self._path, stat.S_IRUSR | stat.S_IWUSR)
+                    own = os.stat(self._path)
+                while _is_own(self._path, own):  # noqa: ASYNC110 - nobody tells of it, see above
+                    await asyncio.sleep(RETRY_SECONDS)
         finally:
             _remove_own(self._path, own)
 
@@ -138,6 +153,11 @@ def ack_handler(
         reason, seconds = request.get("reason") or "", request.get("seconds")
         if not (isinstance(device, str) and isinstance(condition, str) and isinstance(reason, str)):
             raise ControlError("device, condition and reason must be text")
+        if len(reason) > _LONGEST_REASON:
+            said = f"the reason has {len(reason)} characters, at most {_LONGEST_REASON} are kept"
+            raise ControlError(f"{said}: make it shorter, or name a ticket")
+        if not reason.isprintable():
+            raise ControlError("the reason must be one line of printable characters")
         if seconds is not None and not _is_duration(seconds):
             raise ControlError(f"seconds must be a number from 0 to {_LONGEST_SECONDS}")
         address, condition = _gpu_of(node.value, device), _acknowledgeable(condition)
@@ -224,9 +244,16 @@ def _removed(path: str) -> str | None:
     return None
 
 
-def _remove_own(path: str, own: os.stat_result) -> None:
+def _is_own(path: str, own: os.stat_result | None) -> bool:
+    """By its change time as well: inode numbers are used again."""
     try:
-        if os.path.samestat(os.stat(path), own):
-            os.unlink(path)
+        now = os.stat(path)
     except OSError:
-        return
+        return False
+    return own is not None and os.path.samestat(now, own) and now.st_ctime_ns == own.st_ctime_ns
+
+
+def _remove_own(path: str, own: os.stat_result | None) -> None:
+    if _is_own(path, own):
+        with suppress(OSError):
+            os.unlink(path)

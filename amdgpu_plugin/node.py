@@ -92,12 +92,14 @@ Holders = Mapping[Held, tuple[Holder, ...]]
 class ListedDevice:
     """A device as the kubelet is told of it. Once listed, it stays: gone or ill it turns unhealthy.
 
-    `device` and `gpu` are as last seen.
+    `device` and `gpu` are as last seen. `named_anew` is the device as it should be served by now, under
+    another resource; None while its name is right.
     """
 
     device: ComputeDevice
     gpu: Gpu
     verdict: Verdict | None = None
+    named_anew: ComputeDevice | None = None
 
     @property
     def id(self) -> str:

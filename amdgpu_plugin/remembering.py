@@ -39,7 +39,9 @@ def remembered(file: StateFile, config: Config) -> Remembered:
         kept = {}
     devices = (sharing.served(each.device, each.device.resource) for each in memory.listed)
     listed = zip(memory.listed, devices, strict=True)
-    return Remembered(kept, tuple(replace(each, device=device) for each, device in listed))
+    return Remembered(
+        kept, tuple(replace(each, device=device) for each, device in listed), given=memory.given
+    )
 
 
 async def keep_saved(file: StateFile, monitor: Monitor, lane: Lane) -> None:
@@ -51,7 +53,7 @@ async def keep_saved(file: StateFile, monitor: Monitor, lane: Lane) -> None:
             # First who has to know at once, and what comes soon after it is saved with it.
             await asyncio.sleep(SAVE_PAUSE_SECONDS)
             memory = _memory(monitor.remembered)
-            if memory == saved:
+            if memory == saved and await lane.ask(file.is_there, deadline=SAVE_SECONDS) is not False:
                 continue
             problem = await lane.ask(partial(_saved, file, memory), deadline=SAVE_SECONDS)
             saved = memory if problem is None else None
@@ -66,7 +68,8 @@ async def keep_saved(file: StateFile, monitor: Monitor, lane: Lane) -> None:
 
 def _memory(known: Remembered) -> Memory:
     gpus = {address: kept.as_json() for address, kept in known.kept.items()}
-    return Memory(gpus, tuple(replace(each, verdict=None) for each in known.listed))
+    listed = tuple(replace(each, verdict=None, named_anew=None) for each in known.listed)
+    return Memory(gpus, listed, known.given)
 
 
 def _saved(file: StateFile, memory: Memory) -> str | None:

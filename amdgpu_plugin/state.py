@@ -6,11 +6,15 @@ It carries the boot and the sysfs root (or simulated shape) it belongs to; what 
 import json
 import logging
 import os
+import re
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from amdgpu_plugin.discovery.inventory import ComputeDevice, Gpu
+from amdgpu_plugin.discovery.naming import GivenNames, Naming
 from amdgpu_plugin.node import ListedDevice
 
 log = logging.getLogger(__name__)
@@ -18,6 +22,16 @@ log = logging.getLogger(__name__)
 FILE = "state.json"
 _FORMAT = 1
 _LIMIT_BYTES = 16 * 1024 * 1024
+_LONGEST_TEXT = 4096
+_LAST_TIME = 253402300799.0
+"""The end of the year 9999, as UNIX time in seconds."""
+_MOST = 65535
+"""Of NUMA nodes and of replicas, to be sure."""
+_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+_PART = re.compile(r"-[a-z]{3}[0-9]{1,4}")
+_RESOURCE = re.compile(r"amd\.com/[a-z0-9][a-z0-9_.-]{0,61}")
+_STYLE = re.compile(r"[a-z0-9_]{0,61}")
+_RENDER_NODE = re.compile(r"renderD[0-9]{1,7}")
 
 T = TypeVar("T")
 
@@ -32,10 +46,14 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """`gpus` are plain JSON objects by PCI address, made and understood by health.policy."""
+    """`gpus` are plain JSON objects by PCI address, made and understood by health.policy.
+
+    `given` is None where the file is of a version that kept no names.
+    """
 
     gpus: Mapping[str, Mapping[str, Any]]
     listed: tuple[ListedDevice, ...]
+    given: GivenNames | None = None
 
 
 NOTHING = Memory({}, ())
@@ -52,15 +70,17 @@ class StateFile:
     def load(self) -> Memory:
         """What was saved for this owner; NOTHING where there is none, or it is not to be understood."""
         try:
-            with open(self.path, "rb") as file:
-                said = json.loads(file.read(_LIMIT_BYTES))
-            return self._understood(said)
+            return self._understood(_checked(json.loads(_content(self.path), parse_constant=_refused)))
         except FileNotFoundError:
             return NOTHING
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             told = {"file": self.path, "error": f"{type(error).__name__}: {error}"}
             log.warning("an earlier daemon's state cannot be used: starting anew", extra={"fields": told})
             return NOTHING
+
+    def is_there(self) -> bool:
+        """Whether something is at its path: its directory may have been deleted."""
+        return os.path.lexists(self.path)
 
     def save(self, memory: Memory) -> None:
         """Replace the file as a whole. OSError where that cannot be done."""
@@ -71,10 +91,14 @@ class StateFile:
             "gpus": memory.gpus,
             "listed": [_written(listed) for listed in memory.listed],
         }
+        if memory.given is not None:
+            said |= {"naming": memory.given.naming, "names": dict(memory.given.names)}
         os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
         beside = f"{self.path}.new"
         text = json.dumps(said)  # at once, in C: dump() makes it bit by bit, and holds up the loop for longer
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        with suppress(FileNotFoundError):
+            os.unlink(beside)  # whatever it is: a FIFO would never open
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
         os.replace(beside, self.path)
 
@@ -85,8 +109,39 @@ class StateFile:
             told = {"file": self.path, "of": str(said["source"]), "here": self._owner.source}
             log.info("the state of another boot or node is ignored", extra={"fields": told})
             return NOTHING
-        gpus = {str(address): dict(kept) for address, kept in said["gpus"].items()}
-        return Memory(gpus, tuple(_read(each) for each in said["listed"]))
+        gpus = {_fitting(_ADDRESS, address): dict(kept) for address, kept in said["gpus"].items()}
+        return Memory(gpus, tuple(_read(each) for each in said["listed"]), _given(said))
+
+
+def _content(path: str) -> bytes:
+    """Only a plain file is read: a FIFO or a device in its place would hold up the start for ever."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path, flags), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("not a plain file")
+        content = file.read(_LIMIT_BYTES + 1)
+    if len(content) > _LIMIT_BYTES:
+        raise ValueError(f"over {_LIMIT_BYTES} bytes")
+    return content
+
+
+def _refused(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number")
+
+
+def _checked(said: Any) -> Any:
+    """What was read, if every number and text in it is one that this can have written. ValueError."""
+    if isinstance(said, float) and not 0 <= said <= _LAST_TIME:
+        raise ValueError(f"{said} is out of range")
+    if isinstance(said, int) and not 0 <= said < 1 << 63:
+        raise ValueError("a whole number is out of range")
+    if isinstance(said, str):
+        said.encode()  # UnicodeEncodeError, a ValueError, for half a surrogate pair
+        if len(said) > _LONGEST_TEXT:
+            raise ValueError(f"a text of {len(said)} characters")
+    for each in (*said, *said.values()) if isinstance(said, dict) else said if isinstance(said, list) else ():
+        _checked(each)
+    return said
 
 
 def _written(listed: ListedDevice) -> dict[str, Any]:
@@ -95,15 +150,40 @@ def _written(listed: ListedDevice) -> dict[str, Any]:
     return {"device": asdict(listed.device), "gpu": gpu}
 
 
+def _given(said: Mapping[str, Any]) -> GivenNames | None:
+    if "names" not in said:
+        return None
+    naming = said["naming"]
+    if naming not in get_args(Naming):
+        raise ValueError(f"naming {naming!r}")
+    names = {_fitting(_STYLE, style): _fitting(_RESOURCE, name) for style, name in said["names"].items()}
+    return GivenNames(naming, names)
+
+
+def _fitting(form: re.Pattern[str], text: object) -> str:
+    """ValueError for a text of another form, or none."""
+    if not isinstance(text, str) or not form.fullmatch(text):
+        raise ValueError(f"{text!r} is not {form.pattern}")
+    return text
+
+
 def _read(said: Mapping[str, Any]) -> ListedDevice:
-    gpu = _made(Gpu, {**said["gpu"], "devices": ()})
-    return ListedDevice(_made(ComputeDevice, said["device"]), gpu)
+    gpu, device = _made(Gpu, {**said["gpu"], "devices": ()}), _made(ComputeDevice, said["device"])
+    address = _fitting(_ADDRESS, gpu.pci_address)
+    if device.id != address:
+        _fitting(_PART, device.id.removeprefix(address))
+    _fitting(_RESOURCE, device.resource)
+    _fitting(_RENDER_NODE, device.render_node)
+    if not 0 <= (gpu.numa_node or 0) <= _MOST or not 1 <= device.replicas <= _MOST:
+        raise ValueError(f"{device.id}: numbers out of range")
+    return ListedDevice(device, gpu)
 
 
 def _made(kind: type[T], said: Mapping[str, Any]) -> T:
     """A value of plain fields. TypeError where one is missing or of another type than the field's."""
     types = get_type_hints(kind)
     for name, value in said.items():
-        if name in types and name != "devices" and not isinstance(value, types[name]):
+        is_odd = name in types and name != "devices" and not isinstance(value, types[name])
+        if is_odd or (isinstance(value, bool) and name != "integrated"):  # Python takes True for 1
             raise TypeError(f"{name} cannot be {type(value).__name__}")
     return kind(**{name: value for name, value in said.items() if name in types})

@@ -401,6 +401,8 @@ def test_bad_value_is_refused_by_the_name_it_was_given_under(flag: str, value: s
         ("health: {conditions: {BadPageThreshold: {threshold: 3}}}", "health.conditions.BadPageThreshold.threshold: unknown key (it can be effect, limit)"),
         ("health: {conditions: {UncorrectableErrors: {threshold: 0}}}", "health.conditions.UncorrectableErrors.threshold: must be between 1 and 1000000, got 0"),
         ("log_level: info\nlog_level: debug", "line 2, column 1: the key log_level is there twice"),
+        ('state_dir: "\\ud800"', "line 1, column 12: half a surrogate pair is no character"),
+        ('"\\udfff": 1', "line 1, column 1: half a surrogate pair is no character"),
         ("health:\n  interval: 3\n  'interval': 4", "line 3, column 3: the key interval is there twice"),
         ("a: [", "line 1, column 5: expected the node content, but found '<stream end>'"),
         ("log_level: !!python/name:os.system", "line 1, column 12: could not determine a constructor for the tag 'tag:yaml.org,2002:python/name:os.system'"),

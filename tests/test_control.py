@@ -1,4 +1,5 @@
 import asyncio
+import shutil
 import socket
 import stat
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -9,8 +10,11 @@ from typing import Any
 import pytest
 
 from amdgpu_plugin import control
-from amdgpu_plugin.control import ControlError, ControlServer, ask, inject_handler
+from amdgpu_plugin.control import ControlError, ControlServer, ack_handler, ask, inject_handler
+from amdgpu_plugin.health.evidence import Acknowledged
+from amdgpu_plugin.node import Latest
 from amdgpu_plugin.simulation.node import SimulatedNode
+from tests.exposition.states import largest
 
 
 async def echo(request: Mapping[str, Any]) -> str:
@@ -103,6 +107,37 @@ async def test_a_dead_daemons_socket_is_taken_over(tmp_path: Path) -> None:
     await asyncio.wait([running])
 
 
+async def test_a_socket_that_is_deleted_with_its_directory_comes_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "RETRY_SECONDS", 0.01)
+    directory = tmp_path / "state"
+    async with serving(ControlServer(str(directory), {"echo": echo}), directory):
+        for _ in range(2):
+            shutil.rmtree(directory)
+            await until((directory / control.SOCKET).exists)
+        assert await asked(directory, verb="echo", word="again") == "heard again"
+        assert [record.message for record in caplog.records] == ["the control socket was taken away"] * 2
+
+
+async def test_a_socket_that_another_daemon_put_in_place_of_ours_is_left_to_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "RETRY_SECONDS", 0.01)
+
+    async def other_echo(_request: Mapping[str, Any]) -> str:
+        return "other"
+
+    async with serving(ControlServer(str(tmp_path), {"echo": echo}), tmp_path):
+        assert await asked(tmp_path, verb="echo", word="ours") == "heard ours"
+        serve = ControlServer(str(tmp_path), {"echo": other_echo})._serve
+        other = await asyncio.start_unix_server(serve, tmp_path / "other.sock")
+        (tmp_path / "other.sock").rename(tmp_path / control.SOCKET)
+        await until(lambda: "no control socket" in caplog.messages)
+        assert await asked(tmp_path, verb="echo") == "other"
+        other.close()
+
+
 async def test_the_socket_belongs_to_the_first_live_daemon(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -164,6 +199,25 @@ async def test_inject_refuses_what_cannot_be_done(tmp_path: Path, what: str, dev
     handle = inject_handler(SimulatedNode.create(tmp_path, "radeon"))
     with pytest.raises(ControlError, match=said):
         await handle({"device": device, "what": what})
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("x" * 201, "the reason has 201 characters, at most 200 are kept: make it shorter, or name a ticket"),
+        ("one\ntwo", "the reason must be one line of printable characters"),
+        ("\ud800", "the reason must be one line of printable characters"),
+    ],
+)
+async def test_ack_refuses_reasons_that_would_fill_logs_and_pages(reason: str, said: str) -> None:
+    words: list[Acknowledged] = []
+    handle = ack_handler(Latest(largest().state), lambda _, word: words.append(word), lambda: 0.0)
+    request = {"device": "0000:05:00.0", "condition": "wedged"}
+    with pytest.raises(ControlError) as refused:
+        await handle({**request, "reason": reason})
+    assert (str(refused.value), words) == (said, [])
+    await handle({**request, "reason": "x" * 200})
+    assert words == [Acknowledged("Wedged", "x" * 200, None)]
 
 
 @pytest.mark.parametrize("seconds", [-1, "ten", 1e9, True])

@@ -74,6 +74,8 @@ VALUES: dict[str, frozenset[str] | None] = {
     "lanes": frozenset({"Hung"}),
     # what a node has: every room speaks of it
     "discovery.inventory": None,
+    # the names that styles got outlive the daemon
+    "discovery.naming": frozenset({"GivenNames", "Naming"}),
     # what is read of a GPU and what the kernel said of it: policy judges by it, faces show it
     "telemetry.readings": None,
     "telemetry.presence": frozenset({"Bound", "Gone", "NotSeen", "Presence", "Unbound"}),

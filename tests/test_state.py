@@ -3,13 +3,17 @@
 import json
 import logging
 import os
+import socket
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from amdgpu_plugin.discovery.inventory import ComputeDevice, Gpu
+from amdgpu_plugin.discovery.naming import GivenNames
 from amdgpu_plugin.node import ListedDevice, Verdict
 from amdgpu_plugin.state import NOTHING, Memory, Owner, StateFile
 
@@ -18,7 +22,12 @@ BOOT = Owner("2f1c1d7e-0000", "/sys")
 DEVICE = ComputeDevice(f"{A}-cpx3", "amd.com/gpu", 3, "renderD131", "card4", 5)
 GPU = Gpu(A, "AMD Instinct MI300X", "1002:74a1", None, 0, 1 << 37, "CPX", "NPS1", "1518", ())
 LISTED = ListedDevice(DEVICE, GPU)
-MEMORY = Memory({A: {"baselines": {"umc": 5}}}, (LISTED,))
+MEMORY = Memory({A: {"baselines": {"umc": 5}}}, (LISTED,), GivenNames("single", {"cpx_nps1": "amd.com/gpu"}))
+
+
+def listen(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(path)
 
 
 def saved(folder: Path, owner: Owner = BOOT) -> StateFile:
@@ -58,14 +67,13 @@ def test_what_belongs_to_another_boot_or_node_is_ignored_and_said(
     assert [record.message for record in caplog.records] == ["the state of another boot or node is ignored"]
 
 
-def with_device(**changes: Any) -> dict[str, Any]:
+def with_device(*, gpu: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     file = {"format": 1, "boot_id": BOOT.boot_id, "source": BOOT.source, "gpus": {}}
     device = {"id": A, "resource": "amd.com/gpu", "partition": None, "render_node": "renderD128"}
     device |= {"card_node": None, "kfd_node": None} | changes
-    gpu = dict.fromkeys(
-        "product pci_id unique_id numa_node vram_bytes compute_partition memory_partition xgmi_hive".split()
-    )
-    return file | {"listed": [{"device": device, "gpu": gpu | {"pci_address": A}}]}
+    names = "product pci_id unique_id numa_node vram_bytes compute_partition memory_partition xgmi_hive"
+    known = dict.fromkeys(names.split()) | {"pci_address": A} | (gpu or {})
+    return file | {"listed": [{"device": device, "gpu": known}]}
 
 
 def test_what_a_later_version_adds_is_no_trouble(scratch: Path) -> None:
@@ -88,8 +96,33 @@ def test_what_a_later_version_adds_is_no_trouble(scratch: Path) -> None:
         json.dumps(with_device(resource=None)),
         json.dumps(with_device(partition="three")),
         json.dumps(with_device() | {"gpus": [1]}),
+        json.dumps(with_device() | {"naming": "double", "names": {}}),
+        json.dumps(with_device() | {"naming": "single", "names": {"": 7}}),
+        json.dumps(with_device() | {"naming": ["single"], "names": {}}),
         json.dumps(with_device() | {"listed": [{}]}),
         json.dumps(with_device() | {"listed": 4}),
+        json.dumps(with_device() | {"gpus": {"../../etc": {}}}),
+        json.dumps(with_device() | {"gpus": {A: {"since": -1.0}}}),
+        json.dumps(with_device() | {"gpus": {A: {"since": 1e12}}}),
+        json.dumps(with_device() | {"gpus": {A: {"since": float("nan")}}}),
+        json.dumps(with_device() | {"gpus": {A: {"since": float("inf")}}}),
+        json.dumps(with_device() | {"gpus": {A: {"count": 1 << 63}}}),
+        json.dumps(with_device() | {"gpus": {A: {"count": 10**4000}}}),
+        json.dumps(with_device() | {"gpus": {A: {"detail": "x" * 5000}}}),
+        json.dumps(with_device() | {"gpus": {A: {"detail": "\ud800"}}}),
+        json.dumps(with_device(id="0000:27:00.0")),
+        json.dumps(with_device(id=f"{A}-cpx3::1")),
+        json.dumps(with_device(resource="example.com/gpu")),
+        json.dumps(with_device(resource="amd.com/" + "x" * 64)),
+        json.dumps(with_device(render_node="../../kmsg")),
+        json.dumps(with_device(replicas=0)),
+        json.dumps(with_device(replicas=1 << 20)),
+        json.dumps(with_device(partition=True)),
+        json.dumps(with_device(gpu={"pci_address": "gpu"})),
+        json.dumps(with_device(gpu={"numa_node": 1 << 40})),
+        json.dumps(with_device() | {"naming": "single", "names": {"cpx": "gpu"}}),
+        json.dumps(with_device() | {"naming": "single", "names": {"Ä": "amd.com/gpu"}}),
+        " " * (16 << 20) + json.dumps(with_device()),
     ],
 )
 def test_what_cannot_be_understood_is_said_and_nothing(
@@ -98,6 +131,31 @@ def test_what_cannot_be_understood_is_said_and_nothing(
     (scratch / "state.json").write_text(content)
     assert StateFile(str(scratch), BOOT).load() == NOTHING
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, partial(os.symlink, "state.json.real"), listen])
+def test_what_is_no_plain_file_is_said_and_does_not_hold_up_the_start(
+    scratch: Path, make: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    (scratch / "state.json.real").write_text(json.dumps(with_device()))
+    file = StateFile(str(scratch), BOOT)
+    make(file.path)
+    assert file.load() == NOTHING
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    if make is os.mkdir:
+        with pytest.raises(IsADirectoryError):
+            file.save(MEMORY)
+    else:
+        file.save(MEMORY)
+        assert file.load() == MEMORY
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, partial(os.symlink, "elsewhere")])
+def test_what_lies_in_the_way_of_a_save_is_taken_away(scratch: Path, make: Callable[[str], None]) -> None:
+    file = StateFile(str(scratch), BOOT)
+    make(f"{file.path}.new")
+    file.save(MEMORY)
+    assert (file.load(), sorted(os.listdir(scratch))) == (MEMORY, ["state.json"])
 
 
 def test_a_save_that_fails_leaves_what_was_saved(scratch: Path) -> None:

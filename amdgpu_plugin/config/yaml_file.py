@@ -70,6 +70,15 @@ def _parsed(text: str, name: str) -> object:
             for first, rows in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
 
+        def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+            value = super().construct_scalar(node)
+            try:
+                str(value).encode()
+            except UnicodeEncodeError:
+                problem = "half a surrogate pair is no character"
+                raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
+            return value
+
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
             keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
             for index, (key, _) in enumerate(node.value):

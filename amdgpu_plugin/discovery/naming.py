@@ -45,6 +45,14 @@ class Sharing:
 UNSHARED = Sharing()
 
 
+@dataclass(frozen=True, slots=True)
+class GivenNames:
+    """The names that styles got in this boot (`names_of`), and by which naming."""
+
+    naming: Naming
+    names: Mapping[str, str]
+
+
 def style_of(gpu: Gpu) -> str | None:
     """`cpx_nps1` for a partitioned GPU, None for a whole one. Devices of one style are of one size."""
     if gpu.compute_partition is None or gpu.compute_partition == "SPX":

@@ -149,7 +149,8 @@ TABLE = (
     Kind("ids-waiting", "remark",
          "IDs wait for containers to end, or to leave the list.",
          "the daemon's `Retired` and `HeldElsewhere`",
-         "Wait, or delete the pods that are named."),
+         "Wait, or delete the pods that hold them (`amdgpu-plugin status`). Where pod-resources do not "
+         "answer, none leaves."),
     Kind("link-narrow", "remark",
          "A GPU's PCIe link has fewer lanes than both its ends can do.",
          "`current_link_width` and `max_link_width` of the GPU and the port above it",

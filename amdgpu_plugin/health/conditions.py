@@ -117,9 +117,12 @@ TABLE = (
         "Load the driver anew; look for what removes files from the host's `/dev/dri`."),
     ConditionKind(
         "Retired", None,
-        "The ID belongs to an earlier partition mode.",
-        "Its mode returns; else the ID leaves the list after `--retire-after`, once nobody holds it.",
-        "Nothing: new pods get the new IDs."),
+        "The ID belongs to an earlier partition mode; or its resource should be another one, since the "
+        "memory partition mode or `--resource-naming` was changed.",
+        "Its mode returns; else the ID leaves the list once nobody holds it: after `--retire-after`, or "
+        "after 5 s for its new resource.",
+        "Nothing: new pods get the new IDs. An ID with a new resource waits for who holds it: delete that "
+        "pod, or let it end."),
     ConditionKind(
         "HeldElsewhere", None,
         "A running container holds the same hardware under another ID: another mode's, or another plugin's.",

@@ -3,14 +3,19 @@
 A listed ID is never dropped because its GPU is ill or gone: it turns unhealthy. `Retired` and `HeldElsewhere`
 are facts about IDs: they reach the kubelet in every mode. An ID of another mode charges the same hardware to
 a pod as ours would; so does another plugin's `amdgpu_xcp_N`.
+
+The kubelet counts an ID for each resource by itself. So an ID whose resource should be another one by now
+(memory modes are no part of IDs) is retired under the old, and listed under the new when nobody holds it.
 """
 
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from amdgpu_plugin.discovery.inventory import (
+    ComputeDevice,
     Inventory,
     XcpDevice,
     address_order,
@@ -76,9 +81,18 @@ def _kept(
     """An ID's resource is fixed while it is listed, whatever its GPU's modes say for a moment."""
     if found is None:
         why = left_out.get(before.gpu.pci_address, before.gpu.left_out)
-        return replace(before, gpu=replace(before.gpu, left_out=why))
+        return replace(before, gpu=replace(before.gpu, left_out=why), named_anew=None)
     device = replace(found.device, resource=before.device.resource, replicas=before.device.replicas)
-    return replace(found, device=device, verdict=before.verdict)
+    memory = found.gpu.memory_partition or before.gpu.memory_partition
+    # A name made of modes that are not known at the moment, or not any more, says nothing.
+    is_sure = found.gpu.compute_partition is not None and memory == found.gpu.memory_partition
+    is_other = found.device.resource != before.device.resource
+    return ListedDevice(
+        device,
+        replace(found.gpu, memory_partition=memory),
+        verdict=before.verdict,
+        named_anew=found.device if is_sure and is_other else None,
+    )
 
 
 def _verdict(
@@ -92,20 +106,29 @@ def _verdict(
     status = statuses.get(address)
     mode = modes.get(address)
     superseded = mode is not None and _mode_of(listed) != mode
-    # That an ID is superseded lasts, whatever its GPU has besides: else it would never leave.
-    if status is not None and status.verdict is not None and not superseded:
+    # That an ID is to leave lasts, whatever its GPU has besides: else it would never do so.
+    leaves = superseded or listed.named_anew is not None
+    if status is not None and status.verdict is not None and not leaves:
         return status.verdict
     if address not in modes and before is not None and (before.condition, before.detail) == UNSEEN:
         return before
     condition = None if before is None else before.condition
     why = listed.gpu.left_out
+    if listed.named_anew is not None:
+        why = _served_anew(listed.named_anew)
     if superseded:
         why = f"the compute partition mode is now {mode}"
     if why is not None:
-        since = before.since if before is not None and condition == RETIRED else now
-        return Verdict(RETIRED, why, since)
+        # What it is to be served as must have stayed the same for a while.
+        anew = listed.named_anew is not None and not superseded
+        lasts = before is not None and before.condition == RETIRED and (not anew or before.detail == why)
+        return Verdict(RETIRED, why, before.since if before is not None and lasts else now)
     stays = condition == HELD_ELSEWHERE or (condition == RETIRED and mode is None)
     return before if stays else None
+
+
+def _served_anew(device: ComputeDevice) -> str:
+    return f"served as {device.resource} when nobody holds it any more"
 
 
 def _mode_of(listed: ListedDevice) -> str:
@@ -127,23 +150,41 @@ def without_left(
 ) -> tuple[ListedDevice, ...]:
     """The list without IDs that have been retired for `retire_after_seconds` and that nobody holds.
 
-    Where holders are not known, none leaves: an ID that leaves while it is held counts as free. And none
-    leaves before SHORTEST_RETIREMENT_SECONDS: an ID that a running Allocate may name must be seen unhealthy
-    first (kubernetes #95041). A device is held by any of its replicas, under whatever resource it was served.
+    Those that are named anew go to their new resource instead, and sooner. Where holders are not known, none
+    leaves: an ID that leaves while it is held counts as free. And none leaves before
+    SHORTEST_RETIREMENT_SECONDS: an ID that a running Allocate may name must be seen unhealthy first
+    (kubernetes #95041). A device is held by any of its replicas, under whatever resource it was served.
     """
     if not any(listed.verdict is not None and listed.verdict.condition == RETIRED for listed in devices):
         return devices
     held = {device_of(each.device_id) for each in holders or ()}
-    retire_after_seconds = max(retire_after_seconds, SHORTEST_RETIREMENT_SECONDS)
+    stays = partial(_stays, now=now, retire_after_seconds=retire_after_seconds)
     return tuple(
-        listed
+        following
         for listed in devices
-        if listed.verdict is None
-        or listed.verdict.condition != RETIRED
-        or holders is None
-        or now - listed.verdict.since < retire_after_seconds
-        or listed.id in held
+        if (following := listed if holders is None or listed.id in held or stays(listed) else _moved(listed))
     )
+
+
+def _stays(listed: ListedDevice, *, now: float, retire_after_seconds: float) -> bool:
+    verdict = listed.verdict
+    if verdict is None or verdict.condition != RETIRED:
+        return True
+    span = 0.0 if _is_to_move(listed) else retire_after_seconds
+    return now - verdict.since < max(span, SHORTEST_RETIREMENT_SECONDS)
+
+
+def _is_to_move(listed: ListedDevice) -> bool:
+    """Not when its mode is another by now: then it just leaves."""
+    anew, verdict = listed.named_anew, listed.verdict
+    return anew is not None and verdict is not None and verdict.detail == _served_anew(anew)
+
+
+def _moved(listed: ListedDevice) -> ListedDevice | None:
+    """None where it only leaves."""
+    if listed.named_anew is None or not _is_to_move(listed):
+        return None
+    return ListedDevice(listed.named_anew, listed.gpu)
 
 
 def with_held_elsewhere(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from amdgpu_plugin.discovery.inventory import Inventory
+from amdgpu_plugin.discovery.naming import GivenNames
 from amdgpu_plugin.discovery.scan import NODE_LANE, gpu_lane
 from amdgpu_plugin.health import listing, policy
 from amdgpu_plugin.health.events import BusRecovery, CoreDumped, Event
@@ -70,10 +71,14 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What outlives a daemon within one boot: of each GPU by PCI address, and the listed devices."""
+    """What outlives a daemon within one boot: of each GPU by PCI address, the listed devices, and names.
+
+    `given` is None where no names were kept.
+    """
 
     kept: Mapping[str, policy.Kept]
     listed: tuple[ListedDevice, ...]
+    given: GivenNames | None = None
 
 
 def _nobody(*_: object) -> None:
@@ -111,7 +116,7 @@ class Monitor:
         self._pulse = Pulse(self.clocks.monotonic)
         now = self.clocks.moment()
         self._healths = {address: policy.restored(kept, now) for address, kept in self.earlier.kept.items()}
-        inventory = await self.survey.first(self.earlier.listed)
+        inventory = await self.survey.first(self.earlier.listed, self.earlier.given)
         unseen = Verdict(*listing.UNSEEN, since=now.unix)
         there = {device.id for gpu in inventory.gpus for device in gpu.devices}
         earlier = tuple(
@@ -140,7 +145,7 @@ class Monitor:
     def remembered(self) -> Remembered:
         """What a later daemon should know."""
         kept = {address: policy.kept(health) for address, health in self._healths.items()}
-        return Remembered(kept, self.node.value.devices)
+        return Remembered(kept, self.node.value.devices, self.survey.given)
 
     def hear(self, events: Sequence[Event], heard_at: float) -> None:
         """Kernel events, judged and published before this returns; `heard_at` in monotonic seconds."""
@@ -176,7 +181,7 @@ class Monitor:
             found = await self.survey.look(
                 state.inventory, state.devices, self._sights(), self.clocks.monotonic()
             )
-            if found is not None:
+            if found is not None or self.survey.out_of_sight != state.guard_active:
                 self._publish(self.clocks.moment(), inventory=found)
             self.surveyed()
 
@@ -326,10 +331,11 @@ class Monitor:
         }
         merged = inventory is state.inventory
         devices = state.devices if merged else listing.with_earlier(state.devices, inventory)
-        devices = listing.with_verdicts(devices, conclusion.statuses, modes, now=now.unix)
-        devices = listing.without_left(
-            devices, holders, now=now.unix, retire_after_seconds=self.retire_after_seconds
+        judged = partial(listing.with_verdicts, statuses=conclusion.statuses, modes=modes, now=now.unix)
+        stayed = listing.without_left(
+            devices := judged(devices), holders, now=now.unix, retire_after_seconds=self.retire_after_seconds
         )
+        devices = devices if stayed == devices else judged(stayed)  # who moved has its GPU's verdict again
         devices = listing.with_held_elsewhere(devices, holders, inventory.xcp_devices, now=now.unix)
         return state.followed_by(
             inventory=inventory,
@@ -337,7 +343,7 @@ class Monitor:
             holders=holders,
             statuses=conclusion.statuses,
             readings=dict(self._readings),
-            guard_active=conclusion.guard_active,
+            guard_active=conclusion.guard_active or (self.survey.out_of_sight and bool(devices)),
             heard_at=heard_at,
         )
 

@@ -3,17 +3,18 @@
 import logging
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from amdgpu_plugin.discovery import drm, pci
 from amdgpu_plugin.discovery.inventory import Inventory, Skipped
-from amdgpu_plugin.discovery.naming import UNSHARED, Naming, Sharing, name_resources, names_of
+from amdgpu_plugin.discovery.naming import UNSHARED, GivenNames, Naming, Sharing, name_resources, names_of
 from amdgpu_plugin.discovery.offering import remarks
 from amdgpu_plugin.discovery.scan import NODE_LANE, Scanner
 from amdgpu_plugin.health.settling import Settling
 from amdgpu_plugin.health.told import tell_skipped
 from amdgpu_plugin.lanes import Hung, Lanes
 from amdgpu_plugin.node import ListedDevice
-from amdgpu_plugin.sysfs import Names, Sysfs, Text
+from amdgpu_plugin.sysfs import Absent, Names, Sysfs, Text
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,10 @@ _SILENT = "no answer"
 
 @dataclass(slots=True)
 class Survey:
-    """Remembers what it saw and which names it gave. `deadline_seconds` is for each answer of a scan."""
+    """Remembers what it saw and which names it gave. `deadline_seconds` is for each answer of a scan.
+
+    `out_of_sight`: there is no PCI bus in what should be sysfs, so that nothing is known of any GPU.
+    """
 
     sysfs: Sysfs
     lanes: Lanes
@@ -34,6 +38,7 @@ class Survey:
     naming: Naming
     deadline_seconds: float
     sharing: Sharing = UNSHARED
+    out_of_sight: bool = False
     _before: Hashable = None
     _names: dict[str, str] = field(default_factory=dict)
     _settling: Settling = field(default_factory=Settling)
@@ -41,14 +46,28 @@ class Survey:
     _remarked: set[str] = field(default_factory=set)
     _went_away: set[str] = field(default_factory=set)
 
-    async def first(self, listed: tuple[ListedDevice, ...] = ()) -> Inventory:
+    @property
+    def given(self) -> GivenNames:
+        """The names that styles have in this boot."""
+        return GivenNames(self.naming, dict(self._names))
+
+    async def first(
+        self, listed: tuple[ListedDevice, ...] = (), given: GivenNames | None = None
+    ) -> Inventory:
         """The node as far as it answers in time, without waiting for anything to settle.
 
-        `listed` are an earlier daemon's devices: within one boot a style keeps its name.
+        `listed` are an earlier daemon's devices, `given` its names: within one boot a style keeps its name.
+        Where it kept no names, those of the devices count.
         """
         inventory = await self._scan()
         gpus = tuple(replace(each.gpu, devices=(each.device,)) for each in listed)
-        kept = names_of(replace(inventory, gpus=gpus))
+        kept = names_of(replace(inventory, gpus=gpus)) if given is None else dict(given.names)
+        if given is not None and given.naming != self.naming:
+            fields = {"before": given.naming, "now": self.naming}
+            log.warning(
+                "resource naming was changed: devices move when nobody holds them", extra={"fields": fields}
+            )
+            kept = {}
         named = name_resources(inventory, self.naming, kept, self.sharing)
         self._names = names_of(named) | kept
         self._remark(named)
@@ -69,13 +88,33 @@ class Survey:
         if before is not None and before == self._before and not self._unsettled(inventory):
             return None
         self._went_away.clear()
-        found = self._settling.settled(await self._scan(), listed, now)
+        scanned = await self._scan()
+        if await self._is_out_of_sight():
+            self._before = None
+            return None
+        found = self._settling.settled(scanned, listed, now)
         for address in self._went_away:
             self._settling.forget(address)
         named = name_resources(found, self.naming, self._names, self.sharing)
         self._names = names_of(named) | self._names
         self._remark(named)
         return named
+
+    async def _is_out_of_sight(self) -> bool:
+        """Said once, and once that it is back. No answer is the lane's trouble, and not this."""
+        bus = await self.lanes[NODE_LANE].ask(
+            partial(self.sysfs.resolve, pci.DEVICES), deadline=FIRST_SCAN_SECONDS
+        )
+        before, self.out_of_sight = self.out_of_sight, isinstance(bus, Absent)
+        if self.out_of_sight and not before:
+            fields = {"path": pci.DEVICES}
+            log.warning(
+                "no PCI bus in sysfs: is it still mounted here? GPUs stay as they are",
+                extra={"fields": fields},
+            )
+        elif before and not self.out_of_sight:
+            log.warning("the PCI bus is in sysfs again")
+        return self.out_of_sight
 
     async def _scan(self) -> Inventory:
         inventory = await self.scanner.scan(deadline=min(FIRST_SCAN_SECONDS, self.deadline_seconds))

@@ -36,7 +36,11 @@ def tell_devices(before: tuple[ListedDevice, ...], after: tuple[ListedDevice, ..
         if was is None:
             fields = {"device": listed.id, "resource": listed.device.resource}
             log.info("device joined", extra={"fields": fields})
-        elif listed.verdict != was.verdict:
+            continue
+        if listed.device.resource != was.device.resource:
+            fields = {"device": listed.id, "before": was.device.resource, "now": listed.device.resource}
+            log.warning("device is served under another resource", extra={"fields": fields})
+        if listed.verdict != was.verdict:
             _tell_verdict(listed)
     for device_id in earlier:
         log.info("device left", extra={"fields": {"device": device_id}})

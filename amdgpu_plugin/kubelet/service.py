@@ -5,7 +5,7 @@ Handlers translate only. gRPC status codes are born here and nowhere deeper.
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _SHOWN_ID_LENGTH = 80
+_LOGGED_IDS = 64
 _NAMED_PROBLEMS = 8
 _PREFERENCE_SECONDS = 5.0
 """The kubelet waits for ever, and admits no pod meanwhile."""
@@ -194,7 +195,7 @@ class DevicePluginService(wire.DevicePluginServicer):
     def _grant(self, state: NodeState, ids: Sequence[str]) -> Grant:
         devices = allocatable(state, self.resource, ids, strict_sharing=self._strict_sharing)
         if len(devices) < len(ids) and (twice := shared_with_itself(ids)):
-            fields = {"resource": self.resource, "devices": ",".join(twice)}
+            fields = {"resource": self.resource, "devices": _some(twice)}
             log.warning("several replicas of one device in one container", extra={"fields": fields})
         return grant(
             devices,
@@ -232,28 +233,26 @@ def allocatable(
     """
     by_id = {listed.id: listed for listed in state.devices}
     wanted = replicas_by_device(served_ids)
-    strange = [
-        _strangeness(resource, served_id, by_id.get(device_id))
-        for device_id, replicas in wanted.items()
-        for served_id in replicas
-    ]
-    if problems := [problem for problem in strange if problem]:
+    strange = (_strangeness(resource, ids, by_id.get(device_id)) for device_id, ids in wanted.items())
+    if problems := [problem for some in strange for problem in some]:
         raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, _sentence(problems))
     devices = [by_id[device_id] for device_id in wanted]
     if ill := [f"device {found.id} is unhealthy: {found.verdict}" for found in devices if found.verdict]:
         raise RefusedError(grpc.StatusCode.FAILED_PRECONDITION, _sentence(ill))
     if strict_sharing and (twice := [ids for ids in wanted.values() if len(ids) > 1]):
-        shared = [f"{', '.join(ids)} are one device, shared with itself" for ids in twice]
+        shared = [f"{_some(ids, ', ')} are one device, shared with itself" for ids in twice]
         raise RefusedError(grpc.StatusCode.FAILED_PRECONDITION, _sentence(shared))
     return devices
 
 
-def _strangeness(resource: str, served_id: str, found: ListedDevice | None) -> str | None:
-    if found is None or served_id not in found.device.served_ids:
-        return f"{resource} has no device {_shown(served_id)} on this node"
-    if found.device.resource != resource:
-        return f"device {_shown(served_id)} is served as {found.device.resource}, not as {resource}"
-    return None
+def _strangeness(resource: str, served_ids: Sequence[str], found: ListedDevice | None) -> Iterator[str]:
+    """What is wrong with each ID that one device was asked for by."""
+    known = frozenset() if found is None else frozenset(found.device.served_ids)
+    for served_id in served_ids:
+        if found is None or served_id not in known:
+            yield f"{resource} has no device {_shown(served_id)} on this node"
+        elif found.device.resource != resource:
+            yield f"device {_shown(served_id)} is served as {found.device.resource}, not as {resource}"
 
 
 def _sentence(problems: Sequence[str]) -> str:
@@ -288,7 +287,13 @@ def _container_response(answer: Grant) -> api.ContainerAllocateResponse:
 
 
 def _ids(request: api.AllocateRequest) -> str:
-    return ";".join(",".join(wanted.devices_ids) for wanted in request.container_requests)
+    """For the log: not all of thousands."""
+    return ";".join(_some(wanted.devices_ids) for wanted in request.container_requests)
+
+
+def _some(ids: Sequence[str], between: str = ",") -> str:
+    rest = len(ids) - _LOGGED_IDS
+    return between.join(ids[:_LOGGED_IDS]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _shown(device_id: str) -> str:

@@ -19,7 +19,7 @@ def attribute_entries(board: Board, index: int, mode: str | None, hwmon: int, vi
         **_memory(product, vitals),
         **_activity(product, vitals),
         **_identity(product, index, board.slots[index].unique_id),
-        **_partitions(product, mode),
+        **_partitions(product, mode, vitals.memory_mode),
         **_xgmi(board, index),
     }
     blobs = {
@@ -77,13 +77,13 @@ def _identity(product: Product, index: int, unique_id: int) -> dict[str, str]:
     }
 
 
-def _partitions(product: Product, mode: str | None) -> dict[str, str]:
+def _partitions(product: Product, mode: str | None, memory_mode: str | None) -> dict[str, str]:
     if mode is None:
         return {}
     return {
         "current_compute_partition": mode,
         "available_compute_partition": ", ".join(product.modes),
-        "current_memory_partition": product.memory_modes[0],
+        "current_memory_partition": memory_mode or product.memory_modes[0],
         "available_memory_partition": ", ".join(product.memory_modes),
     }
 

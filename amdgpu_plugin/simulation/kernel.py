@@ -63,6 +63,11 @@ class Kernel:
         """The compute partition modes of this machine's GPUs; empty when they have none."""
         return tuple(self._board.product.modes)
 
+    @property
+    def memory_modes(self) -> tuple[str, ...]:
+        """The memory partition modes of this machine's GPUs; empty when they have none."""
+        return self._board.product.memory_modes
+
     def boot(self) -> None:
         """The bus, the drivers and every GPU, bound. Only what happens later is told as uevents."""
         self._tree.plant(pci.bus_entries(self._board))

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 from amdgpu_plugin.simulation import drm
 from amdgpu_plugin.simulation.faults import FaultyGpus, SimulationError
@@ -118,6 +119,17 @@ class SimulatedNode(FaultyGpus):
             raise SimulationError(f"{address} has no compute partition mode {mode!r}: {known}")
         if mode != gpu.mode:
             self._kernel.switch_mode(gpu, driver, mode)
+
+    def repartition_memory(self, address: str, mode: str) -> None:
+        """As `echo MODE > current_memory_partition` and the reload of the driver by which it takes effect."""
+        gpu, _ = self._bound(address)
+        modes = self._kernel.memory_modes if gpu.mode is not None else ()
+        if mode not in modes:
+            known = f"it has {', '.join(modes)}" if modes else "its memory cannot be partitioned"
+            raise SimulationError(f"{address} has no memory partition mode {mode!r}: {known}")
+        self.unbind(address)
+        self._kernel.change(gpu, replace(gpu.vitals, memory_mode=mode))
+        self.bind(address)
 
     def clear(self, address: str | None = None) -> None:
         """Every GPU, or the one, healthy, on the bus, bound, in its first mode, with its first minors.

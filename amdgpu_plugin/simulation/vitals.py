@@ -37,6 +37,7 @@ class Vitals:
     `celsius` is by sensor label, `ras` by block. `lanes` and `gigatransfers` (a second) are those of the
     slot's link. `silent`: its PCI configuration reads all ones. `fatal_errors` are those AER counted.
     `dumps` are numbers of device coredumps.
+    `memory_mode` is a memory partition mode, which outlives the driver.
     """
 
     busy_percent: int = 0
@@ -55,6 +56,7 @@ class Vitals:
     wedged: bool = False
     render_node: bool = True
     dumps: tuple[int, ...] = ()
+    memory_mode: str | None = None
 
     @property
     def gfx_percent(self) -> int:
@@ -64,7 +66,8 @@ class Vitals:
     @property
     def needs_reload(self) -> bool:
         """Whether the driver has to be loaded anew before all is as it was: its counters never fall."""
-        return self.wedged or self.bus_failed or self.recovering or bool(self.ras)
+        latched = self.wedged or self.bus_failed or self.recovering
+        return latched or bool(self.ras) or self.memory_mode is not None
 
     def loaded_anew(self) -> "Vitals":
         """A driver begins: its counts at 0, nobody's memory in use, pages that waited retired."""

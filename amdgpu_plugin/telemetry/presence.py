@@ -62,7 +62,7 @@ def look(sysfs: Sysfs, address: str, nodes: tuple[str, ...], dev_root: str | Non
     """
     path = sysfs.resolve(f"{DEVICES}/{address}")
     if not isinstance(path, Path):
-        return Gone() if isinstance(path, Absent) else NotSeen(str(path))
+        return _missed(sysfs) if isinstance(path, Absent) else NotSeen(str(path))
     link = sysfs.link(f"{path.value}/driver")
     driver = link.value.rpartition("/")[2] if isinstance(link, Text) else None
     if driver != "amdgpu":
@@ -73,6 +73,12 @@ def look(sysfs: Sysfs, address: str, nodes: tuple[str, ...], dev_root: str | Non
         missing_nodes=_missing(sysfs, path.value, nodes, dev_root),
         silent=_is_silent(sysfs, path.value),
     )
+
+
+def _missed(sysfs: Sysfs) -> Presence:
+    """Gone only from a bus that can be seen: else it is our /sys that is gone, and not the GPU."""
+    bus = sysfs.resolve(DEVICES)
+    return Gone() if isinstance(bus, Path) else NotSeen(f"{DEVICES}: {bus}")
 
 
 def _compute_partition(sysfs: Sysfs, path: str) -> str | None:

@@ -226,6 +226,30 @@ def test_an_id_of_a_gpu_that_is_left_out_now_is_retired() -> None:
     assert [(listed.id, listed.verdict) for listed in back] == [(A, None), (B, None)]
 
 
+def test_what_an_id_is_to_be_served_as_must_stay_the_same_before_it_moves() -> None:
+    def named(listed: ListedDevice, resource: str, now: float) -> ListedDevice:
+        found = slice_(0, resource=resource)
+        there = replace(found.gpu, devices=(found.device,))
+        judged = with_verdicts(with_earlier((listed,), inventory(there)), {}, {A: "CPX"}, now=now)
+        (only,) = without_left(judged, {}, now=now, retire_after_seconds=600)
+        return only
+
+    def told(listed: ListedDevice) -> tuple[str, Verdict | None]:
+        return listed.device.resource, listed.verdict
+
+    def waiting(anew: str, since: float) -> tuple[str, Verdict]:
+        detail = f"served as {anew} when nobody holds it any more"
+        return "amd.com/cpx_nps1", Verdict("Retired", detail, since)
+
+    first = named(slice_(0), "amd.com/cpx_nps4", 7)
+    assert told(first) == waiting("amd.com/cpx_nps4", 7)
+    second = named(first, "amd.com/cpx_nps2", 11)
+    assert told(second) == waiting("amd.com/cpx_nps2", 11)
+    assert told(named(second, "amd.com/cpx_nps2", 15)) == waiting("amd.com/cpx_nps2", 11)
+    assert told(named(second, "amd.com/cpx_nps2", 16)) == ("amd.com/cpx_nps2", None)
+    assert told(named(second, "amd.com/cpx_nps1", 16)) == ("amd.com/cpx_nps1", None)
+
+
 def test_a_superseded_id_is_retired_whatever_its_gpu_has_besides() -> None:
     wedged = GpuStatus(verdict=Verdict("Wedged", "WEDGED=rebind", 3.0))
     (listed,) = with_verdicts((whole(),), {A: wedged}, {A: "CPX"}, now=7)

@@ -675,6 +675,27 @@ async def test_the_driver_is_unloaded_and_loaded(scratch: Path, told_by: str) ->
         assert {frozenset(listed(state)) for state in it.state.history} == {frozenset(before)}
 
 
+@pytest.mark.parametrize("shape", ["mi300x:2", "radeon:1"])
+async def test_a_sysfs_that_goes_away_is_our_trouble_and_changes_no_verdict(
+    scratch: Path, shape: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when it is unmounted under the daemon; that the driver left is told all the same when it is back."""
+    async with world(scratch, shape) as it:
+        before = listed(it.state.value)
+        inventory = it.state.value.inventory
+        away = f"{it.node.root}.away"
+        os.rename(it.node.root, away)
+        await until(it.state, lambda state: state.guard_active)
+        await it.round()
+        await it.survey_rounds(2)
+        assert (listed(it.state.value), it.state.value.inventory) == (before, inventory)
+        assert caplog.text.count("no PCI bus in sysfs") == 1
+        os.rename(away, it.node.root)
+        await until(it.state, lambda state: not state.guard_active)
+        it.node.unload()
+        await it.lists({device: (resource, "DriverUnbound") for device, (resource, _) in before.items()})
+
+
 async def test_between_rounds_no_file_is_open_that_would_keep_the_module_from_leaving(scratch: Path) -> None:
     async with world(scratch, "mi300x:2", faults=False) as it:
         await it.round()

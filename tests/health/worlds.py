@@ -270,7 +270,7 @@ def as_saved(remembered: Remembered) -> Remembered:
     """After a way through a file."""
     kept = {address: each.as_json() for address, each in remembered.kept.items()}
     read = {address: policy.kept_from_json(each) for address, each in json.loads(json.dumps(kept)).items()}
-    return Remembered(read, remembered.listed)
+    return Remembered(read, remembered.listed, remembered.given)
 
 
 def nothing(node: SimulatedNode) -> None:

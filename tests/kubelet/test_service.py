@@ -1,4 +1,5 @@
 import itertools
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from amdgpu_plugin.allocation.container import DeviceNode, Extras, Mount
 from amdgpu_plugin.config.nested import MOST_REPLICAS
-from amdgpu_plugin.discovery.inventory import Driver, KfdAccess, Link, Skipped
+from amdgpu_plugin.discovery.inventory import ComputeDevice, Driver, KfdAccess, Link, Skipped
 from amdgpu_plugin.kubelet import service as service_module
 from amdgpu_plugin.kubelet.api import deviceplugin_pb2 as api
 from amdgpu_plugin.kubelet.api import deviceplugin_pb2_grpc as wire
@@ -361,6 +362,32 @@ SERVED_IDS = [served_id for listed in SHARED.devices for served_id in listed.dev
 def test_each_distinct_device_is_allocated_once_in_the_order_asked(served_ids: list[str]) -> None:
     given_ids = [listed.id for listed in allocatable(SHARED, GPU, served_ids)]
     assert given_ids == list(dict.fromkeys(served_id.split("::")[0] for served_id in served_ids))
+
+
+def test_a_request_for_many_replicas_looks_at_each_device_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would take as long as the square of their number."""
+    looks: list[str] = []
+
+    def counted(asked: ComputeDevice) -> tuple[str, ...]:
+        looks.append(asked.id)
+        return tuple(f"{asked.id}::{number}" for number in range(asked.replicas))
+
+    monkeypatch.setattr(ComputeDevice, "served_ids", property(counted))
+    many = state(device(1, replicas=256), device(2, replicas=256))
+    wanted = [f"0000:0{bus}:00.0::{number}" for number in range(256) for bus in (1, 2)]
+    assert (
+        [listed.id for listed in allocatable(many, GPU, wanted)] == looks == ["0000:01:00.0", "0000:02:00.0"]
+    )
+
+
+async def test_the_log_of_an_allocation_does_not_grow_with_its_ids(
+    directory: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with served(directory, state(device(1, replicas=256))) as plugin:
+        await plugin.allocate([f"0000:01:00.0::{number}" for number in range(256)])
+    told = [record.__dict__["fields"]["devices"] for record in lines(caplog, service_module.log)]
+    assert [text.rpartition(",")[2] for text in told] == ["0000:01:00.0::63 and 192 more"] * 2
 
 
 MIXED = (

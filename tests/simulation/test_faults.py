@@ -504,16 +504,29 @@ def test_nothing_is_bound_without_the_module(world: World) -> None:
         world.node.load()
 
 
+def test_a_memory_mode_comes_with_a_reload_of_the_driver_and_stays(world: World) -> None:
+    world.node.repartition_memory(MI300X, "NPS4")
+    assert [line for line in headlines(world.events) if line.endswith(f"bind@{MI300X}")] == [
+        f"unbind@{MI300X}",
+        f"bind@{MI300X}",
+    ]
+    world.node.reload(MI300X)
+    assert world.node.sysfs.read(f"{MI300X_PATH}/current_memory_partition") == Text("NPS4\n")
+    with pytest.raises(SimulationError, match="no memory partition mode 'NPS2': it has NPS1, NPS4"):
+        world.node.repartition_memory(MI300X, "NPS2")
+
+
 # -- How it ends --
 
 
-@pytest.mark.parametrize("stubborn", ["wedge", "bus_error", "ras_errors"])
+@pytest.mark.parametrize("stubborn", ["wedge", "bus_error", "ras_errors", "repartition_memory"])
 def test_clear_binds_anew_what_nothing_else_mends(world: World, stubborn: str) -> None:
     node = world.node
     {
         "wedge": lambda: node.wedge(MI300X),
         "bus_error": lambda: node.bus_error(MI300X, "begin"),
         "ras_errors": lambda: node.ras_errors(MI300X, ce=1),
+        "repartition_memory": lambda: node.repartition_memory(MI300X, "NPS4"),
     }[stubborn]()
     world.events.clear()
     node.clear(MI300X)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from amdgpu_plugin.capture_file import Entry, Folder, Link, load_capture
-from amdgpu_plugin.sysfs import Blob, Garbled, Refused
+from amdgpu_plugin.sysfs import Blob, DirectorySysfs, Garbled, Refused
 from amdgpu_plugin.telemetry.presence import Bound, Gone, NotSeen, Presence, Unbound, look
 from tests.telemetry.trees import ADDRESS, GPU, RecordingSysfs, node
 
@@ -59,6 +59,12 @@ def test_gpu_without_amdgpu(driver: Entry | None, expected: Presence) -> None:
 
 def test_gpu_that_is_not_on_the_bus() -> None:
     assert look(node(), "0000:99:00.0", NODES, None) == Gone()
+
+
+def test_no_gpu_is_gone_from_a_bus_that_is_not_there_itself(scratch: Path) -> None:
+    assert look(DirectorySysfs(str(scratch)), ADDRESS, NODES, None) == NotSeen("bus/pci/devices: absent")
+    (scratch / "bus/pci/devices").mkdir(parents=True)
+    assert look(DirectorySysfs(str(scratch)), ADDRESS, NODES, None) == Gone()
 
 
 @pytest.mark.parametrize(

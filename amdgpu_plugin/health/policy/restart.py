@@ -12,6 +12,8 @@ from amdgpu_plugin.health.policy.memory import Ack, Acked, Active, Block, Health
 
 _LATCHED = ("Wedged", "BusError", "UncorrectableErrors")
 
+_LAST_TIME = 253402300799
+"""The end of the year 9999, as UNIX time in seconds."""
 _NOTHING = Acked()
 
 T = TypeVar("T")
@@ -124,8 +126,10 @@ def _made(kind: type[T], said: Mapping[str, Any]) -> T:
 
 
 def _fits(value: object, kind: Any) -> bool:
-    """JSON does not tell 5.0 from 5, and Python takes True for 1."""
+    """JSON does not tell 5.0 from 5, and Python takes True for 1. What has fractions is a UNIX time."""
     kinds = get_args(kind) or (kind,)
     if isinstance(value, bool):
         return bool in kinds
-    return isinstance(value, kinds) or (isinstance(value, int) and float in kinds)
+    if isinstance(value, int | float):
+        return (float in kinds and 0 <= value <= _LAST_TIME) or (int in kinds and isinstance(value, int))
+    return isinstance(value, kinds)
