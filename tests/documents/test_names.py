@@ -138,6 +138,17 @@ def test_conditions_that_pages_set_there_are() -> None:
     assert [name for name in named if name not in CONDITIONS] == []
 
 
+def test_every_capture_is_named_in_what_was_tested() -> None:
+    page = read(ROOT / "docs" / "compatibility.md")
+    captures = {path.stem for path in (ROOT / "tests" / "fixtures" / "sysfs").glob("*.capture")}
+    assert captures - set(page.words) == set()
+    table = page.prose.split("## GPUs\n")[1].split("\n## ")[0].splitlines()
+    named = {
+        name for row in table if row.startswith("|") for name in re.findall("`([a-z0-9-]+-[a-z0-9-]+)`", row)
+    }
+    assert named - captures == set()
+
+
 def test_words_to_look_for_in_the_log_are_words_of_the_code() -> None:
     sources = "".join(path.read_text() for path in sorted((ROOT / "amdgpu_plugin").rglob("*.py")))
     section = (
