@@ -38,7 +38,16 @@ NO_METRIC = re.compile(r"amdgpu_(xcp|plugin$|plugin[./]|amdgpu|bad_page_threshol
 OUR_SECTIONS = (SECTIONS | set(SCHEMA["properties"])) - {"securityContext"}
 FILE = re.compile(r"\.(ya?ml|json|py|md|txt|sock|tpl|svg)$")
 # Flags of other programs that pages name without the program.
-FOREIGN_FLAGS = {"--previous", "--require-hashes", "--resource_naming_strategy", "--root-dir", "--set"}
+FOREIGN_FLAGS = {
+    "--image",
+    "--kubelet-restart",
+    "--previous",
+    "--prometheus",
+    "--require-hashes",
+    "--resource_naming_strategy",
+    "--root-dir",
+    "--set",
+}
 # Of the JSON at /api/v1/node, in the same words.
 API = json.loads((ROOT / "docs" / "node.schema.json").read_text())["properties"]
 
