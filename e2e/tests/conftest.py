@@ -31,6 +31,7 @@ ORDER = (
     "test_install",
     "test_pods",
     "test_pages",
+    "test_documents",
     "test_health",
     "test_events",
     "test_memory",
