@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+TESTS ?= e2e
 UPGRADE ?=
 # Tests wait for sockets and processes more than they compute: more of them than there are cores.
 JOBS ?= 4
@@ -58,7 +59,7 @@ cluster-down: $(VENV)/stamp-project  ## remove it
 # What is built is built before pytest's clock starts. Where nothing can be built, the tests say why and skip.
 e2e: $(VENV)/stamp-test  ## end-to-end tests: on KUBECONFIG's cluster, else on one of their own
 	@[ -n "$$KUBECONFIG" ] || $(PY) -m e2e.cluster build || true
-	@$(PY) -m pytest e2e -o timeout=900 $(ARGS)
+	@$(PY) -m pytest $(TESTS) -o timeout=900 $(ARGS)
 
 bench: setup  ## measure, and write benchmarks/results.md
 	@$(PY) -m benchmarks $(ARGS)

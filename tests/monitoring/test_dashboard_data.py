@@ -56,7 +56,7 @@ NODES = (
             (C, "BusError"),
             (B, "unbind"),
         ),
-        "devices: {expect: 4}",
+        "devices: {expect: 4}\nkubernetes: {events: true}",
     ),
     Node(
         "n2",

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from amdgpu_plugin.exposition.kubernetes.story import Change, Story
+from amdgpu_plugin.health.conditions import Effect
 from amdgpu_plugin.health.evidence import Moment
 from amdgpu_plugin.node import (
     Condition,
-    Effect,
     GpuStatus,
     Held,
     Holder,

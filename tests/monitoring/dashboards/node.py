@@ -468,7 +468,7 @@ PLUGIN = Row(
         own(
             "Kernel events",
             "In each step of time. Lost: our buffer was full, all is looked at anew then. Without sense: not from the "
-            "kernel, or garbled.",
+            "kernel, or garbled. Missed: a GPU changed and no event told of it; `amdgpu-plugin doctor` says why.",
             Query(
                 f"sum by (action, subsystem)"
                 f" ({_.rise('amdgpu_plugin_uevents_total', f'{AT}, action, subsystem')}) > 0",
@@ -476,6 +476,22 @@ PLUGIN = Row(
             ),
             Query(_.rise("amdgpu_plugin_uevent_overruns_total", AT), "lost"),
             Query(_.rise("amdgpu_plugin_uevents_dropped_total", AT), "without sense"),
+            Query(_.rise("amdgpu_plugin_missed_events_total", AT), "missed"),
+            bars=True,
+        ),
+        own(
+            "Told to Kubernetes",
+            "Events by result, and requests that failed by reason, in each step of time. Held back: a limit; it is told "
+            "later as it then stands. Empty where neither Events nor the node condition is on: docs/events.md.",
+            Query(
+                f"sum by (result) ({_.rise('amdgpu_plugin_kubernetes_events_total', f'{AT}, result')})",
+                "Events {{result}}",
+            ),
+            Query(
+                f"sum by (reason) ({_.rise('amdgpu_plugin_kubernetes_errors_total', f'{AT}, reason')})",
+                "failed: {{reason}}",
+            ),
+            empty="not switched on",
             bars=True,
         ),
         own(
