@@ -8,7 +8,7 @@ from amdgpu_plugin.exposition.page.detail import detail, holders
 from amdgpu_plugin.exposition.page.facts import Facts, board_stand, product_of, stand_of
 from amdgpu_plugin.exposition.picture.drawing import Stand
 from amdgpu_plugin.exposition.view import RETIRED, Board
-from amdgpu_plugin.exposition.words import UNKNOWN, counted, moment, part_of, percent, with_unit
+from amdgpu_plugin.exposition.words import UNKNOWN, moment, part_of, percent, with_unit
 from amdgpu_plugin.node import ListedDevice
 from amdgpu_plugin.telemetry.readings import Readings
 
@@ -72,9 +72,8 @@ def _row(facts: Facts, board: Board, stand: Stand, *, single: bool) -> Element:
 
 def _health(facts: Facts, board: Board, stand: Stand) -> Iterator[Inside]:
     current = [each for each in facts.listed(board.gpu.pci_address) if not _is_retired(each)]
-    yield mark(stand.level)
-    yield " "
-    yield element("strong", _health_word(current, stand), class_=stand.level)
+    word = element("strong", _health_word(current, stand), class_=stand.level)
+    yield element("span", mark(stand.level), " ", word, class_="word")
     if board.gpu.left_out is not None and not current:
         yield element("span", board.gpu.left_out, class_="soft")
 
@@ -124,7 +123,7 @@ def _held_by(facts: Facts, board: Board, *, single: bool) -> list[Inside]:
     if single:
         return holders(facts, listed[0])
     count = sum(bool(facts.held.get(each.id)) for each in listed)
-    return [f"{count} of {counted(len(listed), 'device')}"]
+    return [f"{count} of {len(listed)} devices"]
 
 
 def _readings(readings: Readings | None) -> Iterator[Element]:

@@ -24,7 +24,7 @@ from amdgpu_plugin.exposition.words import (
 )
 
 WIDE_FROM = 520.0
-"""A picture this wide stands below the table, a smaller one beside it."""
+"""A picture wider than this stands below the table, a smaller one beside it."""
 _PAGES = (
     ("metrics", "for Prometheus"),
     ("api/v1/node", "this node as JSON"),
@@ -88,13 +88,8 @@ def _header(snapshot: Snapshot) -> Element:
             "div",
             element("p", element("span", "Live", class_="dot"), id="live", hidden=""),
             element("p", id="lost", role="status"),
-            element("p", id="silent"),
-            element(
-                "noscript",
-                element(
-                    "p", "Without JavaScript this page shows the moment it was loaded: reload it for news."
-                ),
-            ),
+            # The script takes this away: who reads it has none that runs.
+            element("p", "As of when it was loaded: reload it for news", id="silent"),
             class_="heard",
         ),
     )
@@ -112,33 +107,32 @@ def _main(facts: Facts, head: Headline, found: Sequence[Trouble]) -> Iterator[El
         )
     if notes := list(_notes(facts)):
         yield element("ul", *notes, class_="notes", aria_label="Remarks")
-    if facts.view.boards:
-        drawn = picture(scene(facts))
-        wide = float(drawn.get("width", "0")) > WIDE_FROM
-        yield element(
-            "div",
-            element(
-                "section",
-                element("h2", "Devices", element("span", _products(facts), class_="soft"), id="devices"),
-                devices_table(facts),
-                aria_labelledby="devices",
-            ),
-            element(
-                "section",
-                element("h2", "Topology", id="topology"),
-                element("figure", drawn),
-                aria_labelledby="topology",
-                class_="picture",
-            ),
-            class_="columns wide" if wide else "columns",
-        )
+    drawn = picture(scene(facts))
+    wide = float(drawn.get("width", "0")) > WIDE_FROM
     yield element(
         "div",
-        _kubelet(facts),
-        _plugin(facts),
-        _skipped(facts),
-        class_="cards",
+        *([_devices(facts)] if facts.view.boards else []),
+        element(
+            "div",
+            *([_topology(drawn)] if facts.view.boards else []),
+            _kubelet(facts),
+            _plugin(facts),
+            _skipped(facts),
+            class_="side",
+        ),
+        class_="columns" if facts.view.boards and not wide else "rows",
+        id="columns",
     )
+
+
+def _devices(facts: Facts) -> Element:
+    head = element("h2", "Devices", element("span", _products(facts), class_="soft"), id="devices")
+    return element("section", head, devices_table(facts), aria_labelledby="devices")
+
+
+def _topology(drawn: Element) -> Element:
+    head = element("h2", "Topology", id="topology")
+    return element("section", head, element("figure", drawn), aria_labelledby="topology", class_="picture")
 
 
 def _products(facts: Facts) -> str:
@@ -222,32 +216,31 @@ def _note(name: str, text: str) -> Element:
 
 
 def _kubelet(facts: Facts) -> Element:
-    snapshot = facts.view.snapshot
-    rows = []
-    for resource in snapshot.state.resources:
-        registration = snapshot.registration(resource)
-        devices = snapshot.state.devices_of(resource)
-        level: Level = "good" if registration.live else "bad"
-        said = ": ".join(filter(None, (registration.phase, registration.detail)))
-        rows.append(
-            element(
-                "tr",
-                element("th", resource, scope="row"),
-                element("td", f"{sum(each.healthy for each in devices)} of {len(devices)}", class_="number"),
-                element("td", mark(level), " ", element("span", said), class_="state"),
-                element("td", str(registration.streams), class_="number"),
-            )
-        )
-    heads = ("Resource", "Healthy", "With the kubelet", "Streams")
+    resources = facts.view.snapshot.state.resources
+    heads = ("Resource", "Healthy", "With the kubelet")
     table = element(
         "table",
         element("caption", "Resources and how they stand with the kubelet", class_="unseen"),
         element("thead", element("tr", *(element("th", head, scope="col") for head in heads))),
-        element("tbody", *rows),
+        element("tbody", *(_resource(facts.view.snapshot, resource) for resource in resources)),
     )
-    body = table if rows else element("p", "Nothing is served: no device was found to offer.")
+    body = table if resources else element("p", "Nothing is served: no device was found to offer.")
     return element(
         "section", element("h2", "Kubelet", id="kubelet"), body, aria_labelledby="kubelet", class_="card"
+    )
+
+
+def _resource(snapshot: Snapshot, resource: str) -> Element:
+    registration = snapshot.registration(resource)
+    devices = snapshot.state.devices_of(resource)
+    level: Level = "good" if registration.live else "bad"
+    said = ": ".join(filter(None, (registration.phase, registration.detail)))
+    streams = f", {counted(registration.streams, 'stream')}" if registration.registered else ""
+    return element(
+        "tr",
+        element("th", resource, scope="row"),
+        element("td", f"{sum(each.healthy for each in devices)} of {len(devices)}", class_="number"),
+        element("td", mark(level), f" {said}{streams}"),
     )
 
 

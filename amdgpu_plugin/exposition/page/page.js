@@ -4,6 +4,7 @@
 
 const PERIOD_MS = 2000;
 const ANSWER_MS = 5000;
+const TOLERATED = 2; // failures in a row that are said
 const KEPT = new Set(["open"]); // of a <details>: the reader's, not the daemon's
 
 let tag = null;
@@ -11,6 +12,7 @@ let heardAt = null; // by the reader's clock
 let skewMs = 0; // what the daemon's clock is ahead
 let timer = null;
 let asking = false;
+let failures = 0; // in a row
 
 async function refresh() {
   clearTimeout(timer);
@@ -27,8 +29,9 @@ async function refresh() {
     const date = Date.parse(answer.headers.get("Date"));
     if (!Number.isNaN(date)) skewMs = date - Date.now();
     heardAt = Date.now();
+    failures = 0;
   } catch {
-    // said by tell(), which counts the time since then
+    failures += 1;
   } finally {
     asking = false;
     timer = setTimeout(refresh, PERIOD_MS);
@@ -43,7 +46,9 @@ function show(page) {
     return;
   }
   if (document.title !== next.title) document.title = next.title;
+  const focused = document.activeElement;
   merge(document.querySelector("main"), next.querySelector("main"));
+  if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
 }
 
 function merge(old, next) {
@@ -54,23 +59,24 @@ function merge(old, next) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   if (old.classList.contains("ago")) return; // filled here
-  const waiting = new Map();
-  for (const child of old.children) if (child.id) waiting.set(child.id, child);
+  const wanted = [...next.childNodes];
+  const keys = new Set(wanted.map(key));
+  for (const child of [...old.childNodes]) if (!keys.has(key(child))) child.remove();
   let at = old.firstChild;
-  for (const wanted of [...next.childNodes]) {
-    const known = wanted.id ? waiting.get(wanted.id) : null;
-    if (known && known !== at) old.insertBefore(known, at);
-    const here = known ?? at;
-    if (here && alike(here, wanted)) {
-      if (here.nodeType === Node.TEXT_NODE) {
-        if (here.data !== wanted.data) here.data = wanted.data;
-      } else if (!here.isEqualNode(wanted)) {
-        merge(here, wanted);
-      }
-      at = here.nextSibling;
-    } else {
-      old.insertBefore(document.importNode(wanted, true), at);
+  for (const child of wanted) {
+    let here = at;
+    while (here && key(here) !== key(child)) here = here.nextSibling;
+    if (!here) {
+      old.insertBefore(document.importNode(child, true), at);
+      continue;
     }
+    if (here !== at) old.insertBefore(here, at);
+    if (here.nodeType !== Node.ELEMENT_NODE) {
+      if (here.data !== child.data) here.data = child.data;
+    } else if (!here.isEqualNode(child)) {
+      merge(here, child);
+    }
+    at = here.nextSibling;
   }
   while (at) {
     const gone = at;
@@ -79,8 +85,9 @@ function merge(old, next) {
   }
 }
 
-function alike(a, b) {
-  return a.nodeType === b.nodeType && a.nodeName === b.nodeName && (a.id ?? "") === (b.id ?? "");
+// What makes two nodes the same one at two times: their id, else their kind.
+function key(node) {
+  return node.id || `${node.nodeName}.${node.getAttribute?.("class") ?? ""}`;
 }
 
 // Ages, by the daemon's clock; and whether it answers.
@@ -93,15 +100,15 @@ function tell() {
     if (ago.textContent !== text) ago.textContent = text;
     ago.classList.toggle("old", old);
   }
-  const silent = heardAt === null ? 0 : Date.now() - heardAt;
-  const lost = silent > PERIOD_MS + ANSWER_MS;
+  const lost = failures >= TOLERATED;
   document.documentElement.classList.toggle("lost", lost);
   document.getElementById("live").hidden = lost || heardAt === null;
   const told = document.getElementById("lost");
   const text = lost ? "The daemon does not answer" : "";
   if (told.textContent !== text) told.textContent = text;
-  const since = document.getElementById("silent");
-  since.textContent = lost ? `last heard ${span(silent / 1000)} ago` : "";
+  // Beside it, since a screen reader would read out each second.
+  const heard = heardAt === null ? "never heard" : `last heard ${span((Date.now() - heardAt) / 1000)} ago`;
+  document.getElementById("silent").textContent = lost ? heard : "";
 }
 
 function span(seconds) {
