@@ -24,7 +24,7 @@ from amdgpu_plugin.exposition.words import (
     prose,
     with_unit,
 )
-from amdgpu_plugin.node import ListedDevice
+from amdgpu_plugin.node import Holder, ListedDevice
 from amdgpu_plugin.telemetry.readings import AerCounters, Memory, PcieLink, RasCounts, Readings
 
 _Pairs = Iterator[tuple[str, list[Inside]]]
@@ -244,15 +244,12 @@ def holders(facts: Facts, listed: ListedDevice) -> list[Inside]:
     found = facts.held.get(listed.id, [])
     if not found:
         return [element("span", "free", class_="soft")]
-    return [
-        element(
-            "span",
-            f"{holder.namespace}/", element("wbr"), holder.pod,
-            element("span", f" {holder.container}", class_="soft"),
-            class_="holder",
-        )
-        for holder in found
-    ]  # fmt: skip
+    return [inside for holder in found for inside in (_holder(holder), " ")]
+
+
+def _holder(holder: Holder) -> Element:
+    container = element("span", f" {holder.container}", class_="soft")
+    return element("span", f"{holder.namespace}/", element("wbr"), holder.pod, container, class_="holder")
 
 
 def _known(value: object) -> str:

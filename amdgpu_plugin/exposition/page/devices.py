@@ -60,6 +60,7 @@ def _row(facts: Facts, board: Board, stand: Stand, *, single: bool) -> Element:
         element(
             "th",
             element("span", gpu.pci_address, class_="id"),
+            " ",
             element("span", " · ".join(about), class_="soft"),
             scope="row",
         ),
@@ -75,6 +76,7 @@ def _health(facts: Facts, board: Board, stand: Stand) -> Iterator[Inside]:
     word = element("strong", _health_word(current, stand), class_=stand.level)
     yield element("span", mark(stand.level), " ", word, class_="word")
     if board.gpu.left_out is not None and not current:
+        yield " "
         yield element("span", board.gpu.left_out, class_="soft")
 
 
