@@ -9,7 +9,7 @@ import importlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from prometheus_client import Metric
@@ -78,7 +78,7 @@ class Renderer:
         """The page for people. TimeoutError when it is not made in time."""
         async with self._turn:
             body = await self._page("status", _status_page)
-        return Tagged(body, f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"')
+        return Tagged(body, _tag(body))
 
     async def _page(self, name: str, make: Callable[[Snapshot], bytes]) -> bytes:
         # Taken in our turn: who waited finds the page of who went before.
@@ -93,6 +93,11 @@ class Renderer:
         if not isinstance(made, bytes):
             raise TimeoutError(str(made))
         return made
+
+
+@lru_cache(maxsize=1)
+def _tag(body: bytes) -> str:
+    return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
 
 
 def _status_page(snapshot: Snapshot) -> bytes:

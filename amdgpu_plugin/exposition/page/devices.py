@@ -125,7 +125,7 @@ def _held_by(facts: Facts, board: Board, *, single: bool) -> list[Inside]:
     if single:
         return holders(facts, listed[0])
     count = sum(bool(facts.held.get(each.id)) for each in listed)
-    return [f"{count} of {len(listed)} devices"]
+    return [f"{count} of {len(listed)}"]
 
 
 def _readings(readings: Readings | None) -> Iterator[Element]:

@@ -269,7 +269,7 @@ def _plugin(facts: Facts) -> Element:
 
 
 def _seconds(interval: object) -> str:
-    return f"{interval:g} s" if isinstance(interval, float | int) else UNKNOWN
+    return f"{interval:g}\u00a0s" if isinstance(interval, float | int) else UNKNOWN
 
 
 def _skipped(facts: Facts) -> Element:

@@ -3,6 +3,7 @@
 "use strict";
 
 const PERIOD_MS = 2000;
+const AGAIN_MS = 1000; // after a failure
 const ANSWER_MS = 5000;
 const TOLERATED = 2; // failures in a row that are said
 const KEPT = new Set(["open"]); // of a <details>: the reader's, not the daemon's
@@ -34,7 +35,7 @@ async function refresh() {
     failures += 1;
   } finally {
     asking = false;
-    timer = setTimeout(refresh, PERIOD_MS);
+    timer = setTimeout(refresh, failures ? AGAIN_MS : PERIOD_MS);
     tell();
   }
 }

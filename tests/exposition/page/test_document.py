@@ -91,7 +91,7 @@ def test_partitions_stand_under_their_gpu_and_are_one_trouble() -> None:
     shown = page(node(*parts, *partitioned(B, 1), holders=held))
     assert headline(shown) == ("8 of 16 devices unhealthy", "verdict bad")
     assert [text.partition(" since")[0] for text in wrong(shown)] == [f"DriverUnbound {A} (8 devices)"]
-    assert row(shown, A)[:3] == [f"{A} NUMA 0 · CPX/NPS1", "0 of 8 healthy", "1 of 8 devices"]
+    assert row(shown, A)[:3] == [f"{A} NUMA 0 · CPX/NPS1", "0 of 8 healthy", "1 of 8"]
     chips = [each.text for each in shown.all("ul", "parts")[0].all("li")]
     assert chips[2:4] == ["cpx2 DriverUnbound team/train-0", "cpx3 DriverUnbound free"]
     assert shown.all("ul", "parts")[1].all("li")[0].text == "cpx0 healthy free"
