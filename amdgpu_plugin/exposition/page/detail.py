@@ -37,9 +37,12 @@ def detail(facts: Facts, board: Board) -> Element:
     return element(
         "div",
         *_conditions(board),
-        element("section", element("h3", "What it is"), definitions(_identity(facts, board))),
+        element(
+            "div",
+            element("section", element("h3", "What it is"), definitions(_identity(facts, board))),
+            element("section", element("h3", "Errors"), definitions(_errors(board))),
+        ),
         element("section", element("h3", "Readings"), definitions(_readings(board.readings, interval))),
-        element("section", element("h3", "Errors"), definitions(_errors(board))),
         *_devices(facts, board),
         class_="detail",
     )
