@@ -1,9 +1,22 @@
+import time
+from collections.abc import Iterator
+
 import pytest
 
 from amdgpu_plugin.exposition.markup import element, xml
 from amdgpu_plugin.exposition.words import gib, link_words, moment, part_of, percent, prose, with_unit
 
 GIB = 2**30
+
+
+@pytest.fixture
+def new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine that is not on UTC."""
+    with monkeypatch.context() as there:
+        there.setenv("TZ", "America/New_York")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.mark.parametrize(
@@ -29,7 +42,7 @@ def test_values_are_told_with_their_unit_or_as_not_known(told: str, expected: st
     assert told == expected
 
 
-def test_a_moment_is_told_in_utc_with_room_for_its_age() -> None:
+def test_a_moment_is_told_in_utc_with_room_for_its_age(new_york: None) -> None:
     made = xml(element("p", *moment(1795462350.7, old_after=100.0))).decode()
     assert made.partition("\n")[2] == (
         '<p><time datetime="2026-11-23T19:32:30Z">2026-11-23 19:32:30 UTC</time> '

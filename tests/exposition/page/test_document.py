@@ -56,6 +56,22 @@ def row(shown: Node, address: str = A) -> list[str]:
     return [cell.text for cell in first.children if isinstance(cell, Node)]
 
 
+def standing(shown: Node) -> dict[str, str | None]:
+    """How each GPU is drawn, which is also how its rows are marked."""
+    rows = {
+        each.attributes["id"]: each.attributes["class"]
+        for each in shown.all("tbody")
+        if "id" in each.attributes
+    }
+    drawn = {
+        str(each.attributes["data-gpu"]): (each.attributes["class"] or "").split()[1]
+        for each in shown.all("g")
+        if "data-gpu" in each.attributes
+    }
+    assert rows == {f"gpu-{address}": level for address, level in drawn.items()}
+    return dict(drawn)
+
+
 def detail(shown: Node, term: str) -> list[str]:
     return [
         pair.all("dd")[0].text for pair in shown.all("div") if [dt.text for dt in pair.all("dt")] == [term]
@@ -101,6 +117,24 @@ def test_what_informs_is_looked_at_and_nothing_is_unhealthy() -> None:
     shown = page(node(whole(), statuses={A: GpuStatus((HOT,))}))
     assert headline(shown) == ("The one device is healthy; 1 thing to look at", "verdict warn")
     assert [text.partition(" since")[0] for text in wrong(shown)] == [f"Hot {A}"]
+    assert standing(shown) == {A: "warn"}
+
+
+def test_what_is_bad_comes_before_what_informs() -> None:
+    shown = page(node(whole(A), replace(whole(B), verdict=UNBOUND), statuses={A: GpuStatus((HOT,))}))
+    assert [text.partition(" since")[0] for text in wrong(shown)] == [f"DriverUnbound {B}", f"Hot {A}"]
+    assert standing(shown) == {A: "warn", B: "bad"}
+
+
+def test_a_gpu_stands_as_its_worst_partition() -> None:
+    elsewhere = Verdict("HeldElsewhere", "held by team/train-0 as amdgpu_xcp_3", 5.0)
+    first, *rest = partitioned(A, 0)
+    shown = page(node(replace(first, verdict=elsewhere), *rest))
+    assert standing(shown) == {A: "bad"}
+    assert row(shown)[1:3] == ["7 of 8 healthy", "not known"]
+    assert [each.attributes["class"] for each in shown.all("ul", "parts")[0].all("li")] == ["bad"] + [
+        "good"
+    ] * 7
 
 
 def test_what_else_an_ill_gpu_has_is_told_with_it() -> None:
@@ -114,6 +148,7 @@ def test_a_condition_that_waits_for_its_hold_says_so() -> None:
     held = Condition("DriverUnbound", "no driver is bound", "presence", 5.0, "unhealthy", held=True)
     shown = page(node(replace(whole(), verdict=UNBOUND), statuses={A: GpuStatus((held,), verdict=UNBOUND)}))
     assert "Its cause is gone; it ends with the recovery hold." in wrong(shown)[0]
+    assert "Also" not in wrong(shown)[0]
 
 
 def test_observe_mode_is_said_and_what_it_keeps_back() -> None:
@@ -202,7 +237,8 @@ def test_retired_ids_count_for_nothing_and_are_told() -> None:
     shown = page(state)
     assert headline(shown) == ("The one device is healthy", "verdict good")
     assert row(shown, B)[1] == "No device"
-    assert shown.all("ul", "parts")[0].all("li")[0].text == "cpx0 Retired not known"
+    chip = shown.all("ul", "parts")[0].all("li")[0]
+    assert (chip.text, chip.attributes["class"]) == ("cpx0 Retired not known", "none")
     only = page(node(*(replace(part, verdict=retired) for part in partitioned(B, 1))))
     assert headline(only) == ("No GPU to serve", "verdict none")
 
