@@ -94,7 +94,9 @@ def test_numa_halves_and_quarters_of_a_ring_are_zones() -> None:
     assert [zone.numa_node for zone in two.zones] == [0, 1]
     four = arrange(gpu(number, numa=number // 2) for number in range(8)).clusters[0]
     assert [zone.numa_node for zone in four.zones] == [0, 1, 2, 3]
-    for uneven in ((0, 0, 0, 1), (0, 1, 2, None), (0, 0, 0, 0), (None, None, None, None)):
+    mixed = arrange(gpu(number, numa=number % 2) for number in range(8)).clusters[0]
+    assert [zone.numa_node for zone in mixed.zones] == [0, 1]
+    for uneven in ((0, 1, None), (0, 0, 0, 1), (0, 1, 2, None), (0, 0, 0, 0), (None, None, None, None)):
         gpus = (gpu(number, numa=numa) for number, numa in enumerate(uneven))
         assert arrange(gpus).clusters[0].zones == ()
 
@@ -123,6 +125,13 @@ def test_links_of_several_sorts_between_two_hives_are_drawn_each() -> None:
         Link(a.pci_address, c.pci_address, "pcie", 40, None),
     )
     assert lines(picture(Scene((a, b, c), links))) == {"link pcie": 2, "link pcie far": 2}
+
+
+def test_a_link_within_a_gpu_is_told_and_not_drawn() -> None:
+    parted = gpu(0, parts=8)
+    drawn = picture(Scene((parted,), (Link(parted.pci_address, parted.pci_address, "internal", 13, None),)))
+    assert lines(drawn) == {"link internal": 1}
+    assert texts(drawn)[-1] == "inside the GPU, weight 13: 1 GPU"
 
 
 def test_wider_links_are_drawn_wider_and_far_ones_faint() -> None:
