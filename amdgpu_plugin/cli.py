@@ -94,6 +94,10 @@ def _prefer_arguments(parser: argparse.ArgumentParser) -> None:
     _discover_arguments(parser)
 
 
+def _topology_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--svg", metavar="FILE", help="draw it into that file, and print no matrix")
+
+
 def _size(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= _MOST_DEVICES:
         raise argparse.ArgumentTypeError(f"must be a number from 1 to {_MOST_DEVICES}, got {text}")
@@ -182,11 +186,16 @@ SIGTERM, SIGINT and SIGQUIT end it with status 0.""",
         arguments=_discover_arguments,
     ),
     "topology": Verb(
-        "how the GPUs are linked, as a matrix",
+        "how the GPUs are linked, as a matrix or a picture",
         _INPUT_FLAGS,
         """\
   amdgpu-plugin topology
-  amdgpu-plugin topology --simulate mi210""",
+  amdgpu-plugin topology --simulate mi210
+  amdgpu-plugin topology --svg node7.svg
+  amdgpu-plugin topology --svg cpx.svg --simulate mi300x-cpx
+
+The picture is the one of the status page, without health: nobody is asked for it here.""",
+        arguments=_topology_arguments,
     ),
     "prefer": Verb(
         "which devices a pod that asks for SIZE would get here, and why",

@@ -77,6 +77,17 @@ def test_one_version_everywhere() -> None:
     assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "amdgpu_plugin.__version__"}
 
 
+def test_every_file_that_the_package_reads_is_installed_with_it() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    package = ROOT / "amdgpu_plugin"
+    told = project["tool"]["setuptools"]["package-data"]["amdgpu_plugin"]
+    installed = {file for pattern in told for file in package.glob(pattern)}
+    kept = (
+        path for path in package.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc", ".pyi"}
+    )
+    assert [str(path.relative_to(ROOT)) for path in kept if path not in installed] == []
+
+
 def test_help_lists_every_make_target() -> None:
     targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}

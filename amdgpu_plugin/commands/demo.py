@@ -157,7 +157,7 @@ async def _tell_of(config: Config, source: NodeInput, story: _Story, folder: str
 async def _play_on(stage: _Stage, began: float, pages: str) -> None:
     await _show_registration(stage, began)
     stage.story.say("")
-    stage.story.say(f"while this runs: {pages}/metrics and {pages}/api/v1/node")
+    stage.story.say(f"while this runs, the status page: {pages}/")
     pod = await _show_allocation(stage)
     await _show_failure(stage, pod)
     await _show_fault(stage, pod)

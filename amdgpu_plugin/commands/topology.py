@@ -1,12 +1,15 @@
-"""`topology`: how this node's GPUs are connected, as a matrix."""
+"""`topology`: how this node's GPUs are connected, as a matrix or a picture."""
 
 import argparse
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from amdgpu_plugin.commands.look import inventory_of
 from amdgpu_plugin.commands.tables import columns
-from amdgpu_plugin.config import Config
+from amdgpu_plugin.config import Config, ConfigError
 from amdgpu_plugin.discovery.inventory import Gpu, Inventory, Link
+from amdgpu_plugin.exposition.picture.drawing import svg_file
 
 _LEGEND = (
     "XGMI, PCIE: the kind of link, with KFD's weight (lower is nearer) and bandwidth in GB/s where known;",
@@ -14,10 +17,24 @@ _LEGEND = (
 )
 
 
-def run(config: Config, args: argparse.Namespace) -> int:  # noqa: ARG001 - every verb has this shape
-    """0: it could look."""
-    print(as_text(inventory_of(config)))
+def run(config: Config, args: argparse.Namespace) -> int:
+    """0: it could look. ConfigError where the picture cannot be written."""
+    inventory = inventory_of(config)
+    if args.svg is None:
+        print(as_text(inventory))
+    else:
+        _write(args.svg, svg_file(inventory))
     return 0
+
+
+def _write(file: str, picture: bytes) -> None:
+    try:
+        Path(file).write_bytes(picture)
+    except OSError as error:
+        hint = "give a path in a folder that can be written"
+        raise ConfigError(f"cannot be written: {error.strerror}", where=file, hint=hint) from error
+    # not on stdout, which may be what FILE is
+    print(f"{file}: {len(picture)} bytes; any browser shows it", file=sys.stderr)
 
 
 def as_text(inventory: Inventory) -> str:

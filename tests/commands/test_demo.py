@@ -69,7 +69,7 @@ SMALLEST = """\
    DEVICE        RESOURCE     PRODUCT    MODE  GPU VRAM  NUMA  RENDER NODE  CARD   KFD
    0000:03:00.0  amd.com/gpu  1002:744c  -     24.0 GiB  -     renderD128   card0  1
 
-   while this runs: PAGES/metrics and PAGES/api/v1/node
+   while this runs, the status page: PAGES/
 
 3. A pod asks for 1 × amd.com/gpu
    given  0000:03:00.0

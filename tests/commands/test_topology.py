@@ -1,4 +1,5 @@
 from pathlib import Path
+from xml.etree.ElementTree import fromstring
 
 from amdgpu_plugin.commands.topology import as_text
 from amdgpu_plugin.discovery.inventory import Driver, Gpu, Inventory, Link
@@ -99,3 +100,23 @@ GPU2  0001:05:00.0  -                    -     -     0
 def test_a_partitioned_gpu_tells_of_its_inside(command: Command) -> None:
     shown = command("topology", "--simulate", "mi300x-dpx:1")
     assert shown.out.splitlines()[:2] == ["      GPU0", "GPU0  INTERNAL 13 (819.2)"]
+
+
+def test_the_picture_goes_into_a_file_and_no_matrix_is_printed(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "node.svg"
+    answer = command("topology", "--simulate", "mi210", "--svg", str(file))
+    drawn = file.read_bytes()
+    assert answer == Answer(0, "", f"{file}: {len(drawn)} bytes; any browser shows it\n")
+    assert fromstring(drawn).findtext("{*}desc") == (
+        "8 GPUs in 2 XGMI hives on NUMA nodes 0, 1. XGMI, weight 15, 50 GB/s: 12 links. PCIe, weight 72: 16 links."
+    )
+
+
+def test_a_picture_that_cannot_be_written_is_a_usage_error(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "absent" / "node.svg"
+    assert command("topology", "--simulate", "apu", "--svg", str(file)) == Answer(
+        2,
+        "",
+        f"amdgpu-plugin: error: {file}: cannot be written: No such file or directory "
+        "(give a path in a folder that can be written)\n",
+    )
