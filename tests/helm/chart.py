@@ -32,9 +32,15 @@ def render_text(values: Values | None = None) -> str:
     return "".join(f"---\n{text}\n" for text in manifests if text)
 
 
+def manifests(values: Values | None = None, kind: str = "") -> list[Manifest]:
+    """All manifests, or those of one kind, in the order of their files."""
+    documents: list[Manifest] = list(yaml.safe_load_all(render_text(values)))
+    return [document for document in documents if kind in ("", document["kind"])]
+
+
 def render(values: Values | None = None) -> dict[str, Manifest]:
-    """Manifests by their kind, of which the chart has no two."""
-    documents = list(yaml.safe_load_all(render_text(values)))
+    """Manifests by their kind, for values that give no two of one kind."""
+    documents = manifests(values)
     assert len({document["kind"] for document in documents}) == len(documents)
     return {document["kind"]: document for document in documents}
 

@@ -34,7 +34,7 @@ def test_no_token_in_the_service_account_nor_in_the_pod() -> None:
 def test_only_these_kinds_and_so_no_role() -> None:
     assert set(render()) == {"ConfigMap", "DaemonSet", "ServiceAccount"}
     sources = "".join(path.read_text() for path in sorted(CHART.rglob("templates/*")))
-    on_demand = {"PodMonitor", "PrometheusRule"}
+    on_demand = {"ClusterRole", "ClusterRoleBinding", "PodMonitor", "PrometheusRule"}
     assert set(re.findall(r"^kind: (\w+)", sources, re.MULTILINE)) == set(render()) | on_demand
 
 

@@ -13,16 +13,34 @@
 {{- end -}}
 {{- end }}
 
+{{- define "amdgpu-plugin.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end }}
+
+{{/* Of what belongs to the cluster as a whole. No namespace has a dot in its name, so no two releases share one. */}}
+{{- define "amdgpu-plugin.clusterName" -}}
+{{- printf "%s.%s" (include "amdgpu-plugin.namespace" .) (include "amdgpu-plugin.fullname" .) -}}
+{{- end }}
+
+{{/* What selectors go by: it never changes, or the API server refuses the upgrade. */}}
 {{- define "amdgpu-plugin.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "amdgpu-plugin.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* Labels of an object: the user's, and ours, which win. */}}
 {{- define "amdgpu-plugin.labels" -}}
-{{ include "amdgpu-plugin.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- include "amdgpu-plugin.labelsAnd" (list . dict) -}}
+{{- end }}
+
+{{/* The same and those that are for this kind of object: (list $ labels). */}}
+{{- define "amdgpu-plugin.labelsAnd" -}}
+{{- $root := index . 0 -}}
+{{- $own := include "amdgpu-plugin.selectorLabels" $root | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/version" $root.Chart.AppVersion -}}
+{{- $_ = set $own "app.kubernetes.io/managed-by" $root.Release.Service -}}
+{{- $_ = set $own "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
+{{- toYaml (mergeOverwrite dict (default dict $root.Values.commonLabels) (default dict (index . 1)) $own) -}}
 {{- end }}
 
 {{- define "amdgpu-plugin.serviceAccountName" -}}
@@ -45,8 +63,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end }}
 
-{{/* The daemon's options, without those that need more than a line in its file. */}}
+{{/* Whether the plugin talks to the API server: "true" or nothing. */}}
+{{- define "amdgpu-plugin.talks" -}}
+{{- if or .Values.kubernetesEvents.enabled .Values.nodeCondition.enabled -}}
+{{- if not (or .Values.serviceAccount.create .Values.serviceAccount.name) -}}
+{{- fail "without serviceAccount.create and serviceAccount.name every pod of the namespace would get the rights of kubernetesEvents and nodeCondition: name an account" -}}
+{{- end -}}
+true
+{{- end -}}
+{{- end }}
+
+{{/* The daemon's options as its file holds them: (list $ nodeGroup). */}}
 {{- define "amdgpu-plugin.config" -}}
+{{- $values := (index . 0).Values -}}
+{{- $config := deepCopy (default dict $values.config) -}}
+{{- with (index . 1).config -}}
+{{- $config = mergeOverwrite $config (deepCopy .) -}}
+{{- end -}}
 {{- $elsewhere := dict
   "simulate" "set simulate.shape"
   "device_plugins_dir" "set kubelet.devicePluginsPath, which is mounted as well"
@@ -54,24 +87,46 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   "state_dir" "set stateDir, which is mounted as well"
   "sysfs_root" "the pod has the node's own /sys and no other"
   "dev_root" "the pod does not see the host's /dev" -}}
-{{- $config := default dict .Values.config -}}
 {{- range $key, $instead := $elsewhere -}}
 {{- if hasKey $config $key -}}
 {{- fail (printf "config.%s cannot be used in this chart: %s" $key $instead) -}}
 {{- end -}}
 {{- end -}}
+{{- $kubernetes := default dict $config.kubernetes -}}
+{{- if and $kubernetes.events (not $values.kubernetesEvents.enabled) -}}
+{{- fail "config.kubernetes.events needs rights: set kubernetesEvents.enabled, which brings them and this option" -}}
+{{- end -}}
+{{- if and $kubernetes.node_condition (not $values.nodeCondition.enabled) -}}
+{{- fail "config.kubernetes.node_condition needs rights: set nodeCondition.enabled, which brings them and this option" -}}
+{{- end -}}
+{{- if $values.kubernetesEvents.enabled -}}
+{{- $_ := set $kubernetes "events" true -}}
+{{- end -}}
+{{- if $values.nodeCondition.enabled -}}
+{{- $_ := set $kubernetes "node_condition" true -}}
+{{- $_ = set $kubernetes "node_condition_delay" $values.nodeCondition.delay -}}
+{{- end -}}
+{{- if include "amdgpu-plugin.talks" (index . 0) -}}
+{{- $_ := set $config "kubernetes" $kubernetes -}}
+{{- end -}}
+{{- if not $values.http.statusPage -}}
+{{- $_ := set $config "http" (set (default dict $config.http) "status_page" false) -}}
+{{- end -}}
 {{- toYaml $config -}}
 {{- end }}
 
-{{/* The port of config.http.address, whether written or by default; fails where the kubelet could not reach it. */}}
+{{/* config.http.address, whether written or by default: (list $ nodeGroup). */}}
+{{- define "amdgpu-plugin.httpAddress" -}}
+{{- $config := include "amdgpu-plugin.config" . | fromYaml -}}
+{{- $http := default dict $config.http -}}
+{{- hasKey $http "address" | ternary $http.address ":9400" -}}
+{{- end }}
+
+{{/* Its port; fails where nobody outside the pod could reach it: (list $ nodeGroup). */}}
 {{- define "amdgpu-plugin.httpPort" -}}
-{{- $http := default dict (default dict .Values.config).http -}}
-{{- $address := ":9400" -}}
-{{- if hasKey $http "address" -}}
-{{- $address = $http.address -}}
-{{- end -}}
+{{- $address := include "amdgpu-plugin.httpAddress" . -}}
 {{- if or (eq $address "") (regexMatch "^(127\\.|localhost:|\\[::1\\])" $address) -}}
-{{- fail (printf "the kubelet and Prometheus cannot reach config.http.address %q: set another, or probes.enabled and podMonitor.enabled to false" $address) -}}
+{{- fail (printf "the kubelet and Prometheus cannot reach config.http.address %q: set another, or probes.enabled, podMonitor.enabled and serviceMonitor.enabled to false" $address) -}}
 {{- end -}}
 {{- regexFind "[0-9]+$" $address -}}
 {{- end }}
@@ -100,7 +155,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- $any := `job=~".*amdgpu-plugin.*"` -}}
 {{- $job := $any -}}
 {{- if .Values.podMonitor.enabled -}}
-{{- $job = printf `job="%s/%s"` .Release.Namespace (include "amdgpu-plugin.fullname" .) -}}
+{{- $job = printf `job="%s/%s"` (include "amdgpu-plugin.namespace" .) (include "amdgpu-plugin.fullname" .) -}}
 {{- end -}}
 {{- $groups := list -}}
 {{- range $group := (.Files.Get "files/rules.yaml" | fromYaml).groups -}}
