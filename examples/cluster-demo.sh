@@ -117,10 +117,8 @@ offered() {
 
 plugin_pod() {
     kubectl -n "$namespace" get pods -l "app.kubernetes.io/instance=$release" --field-selector status.phase=Running \
-        -o 'jsonpath={range .items[?(!@.metadata.deletionTimestamp)]}{.metadata.name}{"\n"}{end}' | tail -n 1
+        -o 'jsonpath={range .items[*]}{.metadata.name}|{.metadata.deletionTimestamp}{"\n"}{end}' | sed -n 's/|$//p'
 }
-
-plugin() { kubectl -n "$namespace" exec "$(plugin_pod)" -- amdgpu-plugin "$@"; }
 
 # A page of the plugin, through the API server.
 page() { kubectl get --raw "/api/v1/namespaces/$namespace/pods/$(plugin_pod):9400/proxy$1"; }
@@ -175,22 +173,20 @@ pod_health_has() { pod_health | grep -qx "$1"; }
 
 has_event() { [ -n "$(kubectl -n "$1" get events --field-selector "$2" -o name)" ]; }
 
-# The alert of this GPU, if it fires: its part of the JSON.
+# The alert of this GPU, pending or firing: its part of the JSON.
 alert() {
     local text line start='{"labels"' newline=$'\n'
-    text=$(curl -fsS --max-time 10 "$prometheus/api/v1/alerts") || return 1
+    text=$(curl -fsS --max-time 10 "$prometheus/api/v1/alerts")
     while read -r line; do
-        case $line in *AmdGpuUnhealthyInUse*"$victim"*Wedged*'"state":"firing"'*) printf '%s\n' "$line" && return ;; esac
+        if [[ $line = *'"AmdGpuUnhealthyInUse"'* && $line = *"\"$victim\""* && $line = *"\"$node\""* ]]; then
+            printf '%s\n' "$line"
+        fi
     done <<< "${text//"$start"/$newline$start}"
-    return 1
 }
 
-is_firing() { alert > /dev/null; }
+is_firing() { [[ $(alert) = *Wedged*'"state":"firing"'* ]]; }
 
-is_resolved() {
-    local text
-    text=$(curl -fsS --max-time 10 "$prometheus/api/v1/alerts") && ! grep -q AmdGpuUnhealthyInUse <<< "$text"
-}
+is_resolved() { curl -fsS --max-time 10 "$prometheus/api/v1/alerts" > /dev/null && [ -z "$(alert)" ]; }
 
 # Seconds since 1970 at which the node's kubelet started, and how often our resource registered with it since.
 kubelet_says() {
@@ -335,6 +331,7 @@ kubectl get node "$node" > /dev/null || die "there is no node $node: see kubectl
 offers_none || die "$node offers $(offered) amd.com/gpu already: name a node without GPUs, by --node"
 hostname=$(node_field '.metadata.labels.kubernetes\.io/hostname')
 version=$(node_field .status.nodeInfo.kubeletVersion)
+plugin=(kubectl -n "$namespace" exec "daemonset/$release-amdgpu-plugin" -- amdgpu-plugin)
 began=$SECONDS
 
 # --- the demo
@@ -355,7 +352,7 @@ monitored=false
 if [ -n "$prometheus" ] && kubectl get crd podmonitors.monitoring.coreos.com prometheusrules.monitoring.coreos.com > /dev/null 2>&1; then
     monitored=true
 fi
-run_with helm install "$release" "$chart" -n "$namespace" --values - ${helm_options[@]+"${helm_options[@]}"} << END
+run_with helm install "$release" "$chart" -n "$namespace" --values - ${helm_options[@]+"${helm_options[@]}"} << END | sed '/^   NOTES:/,$d'
 image: $image_values
 nodeSelector: {kubernetes.io/hostname: "$hostname"}
 tolerations: [{operator: Exists}]
@@ -393,17 +390,17 @@ wait_for 60 'the pod runs' has_logged
 run kubectl -n "$namespace" logs train
 given=$(kubectl -n "$namespace" logs train | sed -n 's/^AMDGPU_DEVICES=//p')
 say '' 'Why these four?'
-run kubectl -n "$namespace" exec "$(plugin_pod)" -- amdgpu-plugin prefer 4 --simulate mi300x
+run "${plugin[@]}" prefer 4 --simulate mi300x
 sorted() { tr , '\n' | sort | xargs; }
-preferred=$(plugin prefer 4 --simulate mi300x | sed -n 's/^\([0-9a-f]\{4\}:[^ ]*\) .*/\1/p' | sorted)
+preferred=$("${plugin[@]}" prefer 4 --simulate mi300x | sed -n 's/^\([0-9a-f]\{4\}:[^ ]*\) .*/\1/p' | sorted)
 [ "$(sorted <<< "$given")" = "$preferred" ] || die "the pod was given $given, and not these"
 say '' "The pod has these: $given"
 victim=${given%%,*}
 
 step "The kernel says that $victim needs a reset, under the running pod"
-run kubectl -n "$namespace" exec "$(plugin_pod)" -- amdgpu-plugin inject "$victim" Wedged
+run "${plugin[@]}" inject "$victim" Wedged
 wait_for 60 "$node offers 7 amd.com/gpu: no new pod gets this one" offers 7
-run kubectl -n "$namespace" exec "$(plugin_pod)" -- amdgpu-plugin status
+run "${plugin[@]}" status
 
 step 'The reason in Kubernetes Events: of the pod, and of the node'
 pod_event=involvedObject.kind=Pod,involvedObject.name=train,reason=Wedged
@@ -446,13 +443,13 @@ page / | sed 's/<[^>]*>/ /g' | tr -s ' ' | grep -e "$victim" -e Wedged | head -n
 say '' 'In a browser, at http://localhost:9400/:' "\$ kubectl -n $namespace port-forward $(plugin_pod) 9400"
 
 step 'An operator knows of it, and takes the GPU back'
-run kubectl -n "$namespace" exec "$(plugin_pod)" -- amdgpu-plugin ack "$victim" Wedged --reason 'ticket 4711'
+run "${plugin[@]}" ack "$victim" Wedged --reason 'ticket 4711'
 wait_for 60 "$node offers 8 amd.com/gpu again, the condition only informs" offers 8
 if [ -n "$prometheus" ]; then
     wait_for 120 'the alert is over' is_resolved
 fi
 say '' 'The driver is loaded anew: the condition is over.'
-run kubectl -n "$namespace" exec "$(plugin_pod)" -- amdgpu-plugin inject "$victim" clear
+run "${plugin[@]}" inject "$victim" clear
 wait_for 60 'the metrics say so' page_has /metrics "^amdgpu_device_healthy{.*device=\"$victim\".*} 1" \
     "^amdgpu_gpu_condition{.*condition=\"Wedged\".*gpu=\"$victim\".*} 0"
 if [ "${minor%%.*}" -ge 36 ]; then
@@ -464,7 +461,8 @@ if [ -n "$kubelet_restart" ]; then
     step 'The kubelet is killed, and the pods do not notice'
     kubelet_started=$(kubelet_says process_start_time_seconds)
     before=$(lives)
-    run sh -c "$kubelet_restart" || die 'the command of --kubelet-restart failed'
+    say "\$ $kubelet_restart"
+    sh -c "$kubelet_restart" 2>&1 | indented || die 'the command of --kubelet-restart failed'
     wait_for 120 'another kubelet runs' kubelet_is_new "$kubelet_started"
     wait_for 60 'the plugin has registered with it' kubelet_has_plugin
     wait_for 60 "$node offers 8 amd.com/gpu" offers 8

@@ -38,12 +38,15 @@ ORDER = (
     "test_repartition",
     "test_kubelet",
     "test_rollout",
+    "test_examples",
     "test_uninstall",
     "test_partitions",
     "test_alignment",
     "test_sharing",
     "test_uevents",
     "test_oldplugin",
+    "test_remediation",
+    "test_demo",
 )
 FIGURES = pytest.StashKey[Figures]()
 INSTALLATION = pytest.StashKey[Installation]()
