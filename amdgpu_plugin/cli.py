@@ -421,7 +421,7 @@ def _add_option(group: argparse._ActionsContainer, option: Option) -> None:
 
 def _help(option: Option) -> str:
     values = "" if option.kind.metavar in {"", "PATH", "SHAPE"} else f"{option.kind.values}; "
-    return f"{option.described} [{values}default: {option.shown_default}; {option.variable}]"
+    return f"{option.help} [{values}default: {option.shown_default}; {option.variable}]"
 
 
 def _parsed(parser: _Parser, argv: Sequence[str]) -> argparse.Namespace:

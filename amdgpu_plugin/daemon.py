@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from functools import partial
 
-from amdgpu_plugin import remembering, settings
+from amdgpu_plugin import announcing, remembering, settings
 from amdgpu_plugin.config import Config
 from amdgpu_plugin.control import ControlServer, ack_handler, inject_handler, status_handler
 from amdgpu_plugin.discovery import Scanner
@@ -159,6 +159,7 @@ async def build(
         "pod-resources": pod_resources.run,
         "state": partial(remembering.keep_saved, file, monitor, lanes["state"]),
         "control": ControlServer(config.state_dir, handlers).run,
+        **announcing.edges(config, node=node, instruments=instruments, lane=lanes["state"]),
     }
     if sockets:
         edges["http"] = site.server(sockets).run

@@ -18,6 +18,12 @@ ACTIONS = frozenset({"add", "remove", "change", "bind", "unbind", "move", "onlin
 SUBSYSTEMS = frozenset({"pci", "drm", "platform", "kfd", "module", "drivers", "devcoredump"})
 """Those that may concern a GPU; of any other it is only counted that something came."""
 OTHER = "other"
+EVENT_RESULTS = ("sent", "failed", "held_back", "dropped")
+API_PROBLEMS = (
+    *("not_in_cluster", "unreachable", "untrusted", "garbled", "unauthorized", "forbidden"),
+    *("not_found", "conflict", "throttled", "refused", "server"),
+)
+"""What may be the matter with a request to the Kubernetes API, as exposition.kubernetes.problems has it."""
 
 _RPC_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
 _PUSH_BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 5.0)
@@ -100,6 +106,19 @@ class Instruments:
         self.edge_restarts = self._counter(
             "edge_restarts", "Times that a part of the edge failed and was started again.", "daemon", "part"
         )
+        self.kubernetes_events = self._counter(
+            "kubernetes_events",
+            "Kubernetes Events, by result: sent; failed: refused for good, or the pod is gone; held_back: "
+            "changes that the rate limit kept from being told at once; dropped: too many waited to be sent.",
+            "Kubernetes Events",
+            "result",
+        )
+        self.kubernetes_errors = self._counter(
+            "kubernetes_errors",
+            "Requests to the Kubernetes API that failed, by reason, as in forbidden, unreachable.",
+            "Kubernetes API",
+            "reason",
+        )
         self._start_at_zero()
 
     @property
@@ -121,6 +140,13 @@ class Instruments:
             self.allocations.labels(resource, result)
         self.streams_opened.labels(resource)
         self.streams_lost.labels(resource)
+
+    def tell_kubernetes(self) -> None:
+        """Kubernetes is told of health from now on: what is counted of it starts at zero."""
+        for result in EVENT_RESULTS:
+            self.kubernetes_events.labels(result)
+        for reason in API_PROBLEMS:
+            self.kubernetes_errors.labels(reason)
 
     def heard(self, action: str, subsystem: str, count: int = 1) -> None:
         """Kernel events came. What they are called is the kernel's; how many names are kept is ours."""

@@ -21,12 +21,17 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 def state_file(config: Config) -> StateFile:
     """The state directory's file, for this boot and this sysfs or shape."""
+    return StateFile(config.state_dir, owner(config))
+
+
+def owner(config: Config) -> Owner:
+    """Whose memory it is that this daemon keeps."""
     try:
         with open(BOOT_ID) as file:
             boot_id = file.read().strip()
     except OSError:
         boot_id = "unknown"
-    return StateFile(config.state_dir, Owner(boot_id, config.simulate or os.path.realpath(config.sysfs_root)))
+    return Owner(boot_id, config.simulate or os.path.realpath(config.sysfs_root))
 
 
 def remembered(file: StateFile, config: Config) -> Remembered:

@@ -181,7 +181,7 @@ def test_help_of_run_tells_defaults_units_variables_and_what_does_nothing_yet(
     text = " ".join(capsys.readouterr().out.split())
     for option in OPTIONS:
         if option.flag:
-            assert f"{option.described} [" in text
+            assert f"{option.help} [" in text
             assert f"default: {option.shown_default}; {option.variable}]" in text
     assert "[seconds, 1 to 3600; default: 30; AMDGPU_PLUGIN_HEALTH_INTERVAL]" in text
     assert "examples: amdgpu-plugin run" in text

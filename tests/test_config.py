@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from amdgpu_plugin.config import (
     CONDITIONS,
-    NO_EFFECT,
     OPTIONS,
     ConditionSetting,
     Config,
@@ -63,6 +62,7 @@ DEFAULTS = Config(
     http_status_page=True,
     kubernetes_events=False,
     kubernetes_node_condition=False,
+    kubernetes_node_condition_delay_seconds=300.0,
     log_level="info",
     log_format="text",
 )
@@ -158,7 +158,7 @@ def test_every_option_of_the_file_reaches_its_field() -> None:
             BadPageThreshold: {limit: 64, effect: ignore}
             Busy: {}
         http: {address: "[::1]:0", status_page: false}
-        kubernetes: {events: true, node_condition: true}
+        kubernetes: {events: true, node_condition: true, node_condition_delay: 60}
         log_level: debug
         log_format: json
         """
@@ -212,6 +212,7 @@ def test_every_option_of_the_file_reaches_its_field() -> None:
         http_status_page=False,
         kubernetes_events=True,
         kubernetes_node_condition=True,
+        kubernetes_node_condition_delay_seconds=60.0,
         log_level="debug",
         log_format="json",
     )
@@ -455,57 +456,9 @@ def test_unknown_variables_warn_and_service_links_do_not() -> None:
     )
 
 
-def test_what_has_no_effect_yet_warns_where_it_is_set() -> None:
-    loaded = load_config(
-        {"--log-level": "debug"},
-        {},
-        "kubernetes: {events: false}\nhealth: {interval: 3}",
-        yaml_name="node.yaml",
-    )
-    assert loaded.warnings == ("node.yaml: kubernetes.events: set, and without effect in this version",)
-
-
 def test_a_sysfs_root_beside_a_simulated_node_warns() -> None:
     loaded = load_config({"--simulate": "mi300x", "--sysfs-root": "/captures"}, {})
     assert loaded.warnings == ("--sysfs-root: /captures is not read, a simulated node takes its place",)
-
-
-def test_what_has_an_effect_in_this_version() -> None:
-    assert [option.flag or option.key for option in OPTIONS if option.effective] == [
-        "--config",
-        "--sysfs-root",
-        "--dev-root",
-        "--simulate",
-        "--simulate-anyway",
-        "--device-plugins-dir",
-        "--pod-resources-dir",
-        "--state-dir",
-        "--resource-naming",
-        "--replicas",
-        "sharing.rename",
-        "sharing.resources",
-        "sharing.strict",
-        "sharing.spread",
-        "devices.include",
-        "devices.exclude",
-        "devices.integrated",
-        "devices.expect",
-        "--retire-after",
-        "allocate.card_nodes",
-        "allocate.visible_devices",
-        "allocate.extra_devices",
-        "allocate.mounts",
-        "allocate.env",
-        "--health-mode",
-        "--health-interval",
-        "--health-recovery-hold",
-        "--health-read-deadline",
-        "health.conditions",
-        "--http-address",
-        "http.status_page",
-        "--log-level",
-        "--log-format",
-    ]
 
 
 # -- The page --
@@ -524,7 +477,7 @@ def test_the_reference_page_has_each_option_with_its_names_and_default(option: O
     rows = [line.split(" | ") for line in reference().splitlines()]
     row = next(row for row in rows if [cell.removeprefix("| ") for cell in row[:3]] == names)
     assert row[4] == default
-    assert (NO_EFFECT in row[5]) is not option.effective
+    assert option.help in row[5].replace("&lt;", "<").replace("\\|", "|")
 
 
 def test_the_reference_page_has_each_condition() -> None:

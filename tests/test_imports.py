@@ -55,6 +55,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "settings": frozenset({"config", "discovery", "health", "allocation"}),
     # wiring that would not fit on the daemon's two screens
     "remembering": EVERYTHING,
+    "announcing": EVERYTHING,
     "showing": EVERYTHING,
     "daemon": EVERYTHING,
     "commands": EVERYTHING,

@@ -5,7 +5,7 @@ ConfigError that names what is wrong, where, and what to try. Nothing is read fr
 """
 
 from amdgpu_plugin.config.load import config_path, default_config, load_config
-from amdgpu_plugin.config.options import GROUPS, NO_EFFECT, OPTIONS, Option
+from amdgpu_plugin.config.options import GROUPS, OPTIONS, Option
 from amdgpu_plugin.config.values import (
     CONDITIONS,
     Config,
@@ -21,7 +21,6 @@ from amdgpu_plugin.health.conditions import ConditionSetting
 __all__ = [
     "CONDITIONS",
     "GROUPS",
-    "NO_EFFECT",
     "OPTIONS",
     "ConditionSetting",
     "Config",

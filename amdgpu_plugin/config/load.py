@@ -49,8 +49,6 @@ def load_config(
         values[option.field] = option.default_value
         for where, value in _given(option, flags, environ, file, yaml_name):
             values[option.field] = _valid(option, where, value)
-            if not option.effective:
-                warnings.append(f"{where}: set, and without effect in this version")
     config = Config(**values)
     if config.simulate is not None and config.sysfs_root != "/sys":
         warnings.append(f"--sysfs-root: {config.sysfs_root} is not read, a simulated node takes its place")

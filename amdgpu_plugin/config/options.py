@@ -9,14 +9,13 @@ from amdgpu_plugin.config import nested
 from amdgpu_plugin.config.kinds import ADDRESS, PATH, SHAPE, SWITCH, Kind, seconds, whole, word
 
 VARIABLE_PREFIX = "AMDGPU_PLUGIN_"
-NO_EFFECT = "(accepted; has no effect in this version)"
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
     """One row. `name` is the flag's, None when the option has only a YAML key; `key` has dots.
 
-    `default` is written as in YAML; None is unset. `effective` is False while what it steers is not built.
+    `default` is written as in YAML; None is unset.
     """
 
     field: str
@@ -25,7 +24,6 @@ class Option:
     kind: Kind
     default: object
     help: str
-    effective: bool = True
 
     @property
     def flag(self) -> str | None:
@@ -49,13 +47,6 @@ class Option:
             return {None: "unset", True: "true", False: "false"}[self.default]
         return str(self.default)
 
-    @property
-    def described(self) -> str:
-        """What it does, and whether it does it yet."""
-        return self.help if self.effective else f"{self.help} {NO_EFFECT}"
-
-
-LATER = False
 
 # fmt: off
 GROUPS: Mapping[str, tuple[Option, ...]] = MappingProxyType({
@@ -138,9 +129,12 @@ GROUPS: Mapping[str, tuple[Option, ...]] = MappingProxyType({
         Option("http_status_page", None, "http.status_page", SWITCH, True,
                "serve the status page at /"),
         Option("kubernetes_events", None, "kubernetes.events", SWITCH, False,
-               "tell changes of health as Kubernetes Events", LATER),
+               "tell changes of health as Kubernetes Events on the Node and on pods"),
         Option("kubernetes_node_condition", None, "kubernetes.node_condition", SWITCH, False,
-               "keep the node condition AMDGPUUnhealthy", LATER),
+               "keep the node condition AMDGPUUnhealthy"),
+        Option("kubernetes_node_condition_delay_seconds", None, "kubernetes.node_condition_delay",
+               seconds(0, 86400), 300,
+               "how long a GPU must have been unhealthy before AMDGPUUnhealthy is True"),
     ),
     "Logging": (
         Option("log_level", "log-level", "log_level", word("debug", "info", "warning", "error"), "info",

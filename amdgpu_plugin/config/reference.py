@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from amdgpu_plugin.config.nested import MOST_REPLICAS, NUMBERS, OUR_VARIABLES
-from amdgpu_plugin.config.options import GROUPS, NO_EFFECT, Option
+from amdgpu_plugin.config.options import GROUPS, Option
 from amdgpu_plugin.config.values import CONDITIONS
 from amdgpu_plugin.health.conditions import FACTS, Number
 
@@ -35,7 +35,7 @@ allocate:
 http: {address: "127.0.0.1:9400"}
 """
 
-_INTRODUCTION = f"""\
+_INTRODUCTION = """\
 # Configuration
 
 <!-- Made by `python -m amdgpu_plugin.config > docs/configuration.md`: change the table, not this page. -->
@@ -51,9 +51,6 @@ name begins with `amdgpu-plugin` (`…_SERVICE_HOST`, `…_SERVICE_PORT…`, `�
 
 Durations are plain numbers of seconds. An empty variable or flag unsets an option that is unset by default;
 an empty `--http-address` switches listening off.
-
-Options marked *{NO_EFFECT.strip("()")}* are checked all the same, and warned about
-when they are set.
 """
 
 _TABLE_HEAD = """\
@@ -112,7 +109,7 @@ def _row(option: Option) -> str:
         _code(option.key),
         option.kind.values,
         default,
-        option.described,
+        option.help,
     )
     return "| " + " | ".join(_cell(cell) for cell in cells) + " |\n"
 

@@ -108,6 +108,7 @@ class Config:
     http_status_page: bool
     kubernetes_events: bool
     kubernetes_node_condition: bool
+    kubernetes_node_condition_delay_seconds: float
     log_level: Literal["debug", "info", "warning", "error"]
     log_format: Literal["text", "json"]
 

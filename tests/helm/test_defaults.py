@@ -86,7 +86,7 @@ def test_tolerations_are_for_taints_of_gpu_nodes_with_any_effect() -> None:
 
 def test_probes_are_on_as_soon_as_the_daemon_serves_http() -> None:
     address = next(option for option in OPTIONS if option.field == "http_address")
-    assert VALUES["probes"] == {"enabled": address.effective}
+    assert VALUES["probes"] == {"enabled": bool(address.default)}
 
 
 def test_mounts_are_where_the_daemon_looks_by_itself() -> None:
