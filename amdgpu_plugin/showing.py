@@ -1,5 +1,6 @@
 """What is shown to people and to Prometheus: the pages, made of the daemon's parts as they stand."""
 
+import os
 import socket
 import time
 from collections import Counter
@@ -47,9 +48,10 @@ class Showing:
             events=_kind_of(listener),
             simulated=config.simulate is not None,
             expected_gpus=config.devices_expect,
+            node=os.environ.get("NODE_NAME") or socket.gethostname(),
         )
         renderer = Renderer(self.snapshot, instruments, lane)
-        self._site = Site(self.snapshot, renderer, index=config.http_status_page)
+        self._site = Site(self.snapshot, renderer, status_page=config.http_status_page)
 
     def server(self, sockets: Sequence[socket.socket]) -> HttpServer:
         """Serves the pages on sockets that listen already."""

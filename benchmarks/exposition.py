@@ -171,7 +171,7 @@ async def _serve() -> None:
         return current
 
     sockets = bind("127.0.0.1", 0)
-    site = Site(now, Renderer(now, instruments, Lane("render")), index=False)
+    site = Site(now, Renderer(now, instruments, Lane("render")), status_page=False)
     print(sockets[0].getsockname()[1], flush=True)
     await HttpServer(sockets, site.answer).run()
 

@@ -169,8 +169,9 @@ class _Connection:
     async def _page(self, request: h11.Request) -> Response:
         if request.method.decode("ascii") not in METHODS:
             return text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", ("Allow", ", ".join(METHODS)))
-        accept = b",".join(value for name, value in request.headers if name == b"accept")
-        asked = Request(_path(request.target), accept.decode("latin-1"))
+        asked = Request(
+            _path(request.target), _header(request, b"accept"), _header(request, b"if-none-match")
+        )
         try:
             async with asyncio.timeout(self.limits.answer_seconds):
                 return await self.answer(asked)
@@ -194,8 +195,8 @@ class _Connection:
     def _on_the_wire(self, response: Response, *, head: bool, close: bool) -> Iterator[bytes]:
         headers = [
             ("Date", formatdate(usegmt=True)),
-            ("Content-Type", response.content_type),
-            ("Content-Length", str(sum(map(len, response.body)))),
+            # What is said of a page that did not change would have to be said of the page itself.
+            *([] if response.status == HTTPStatus.NOT_MODIFIED else _about_body(response)),
             ("Content-Security-Policy", response.policy),
             *SECURITY_HEADERS,
             *response.headers,
@@ -224,6 +225,17 @@ class _Connection:
 
     def _wait_for_client(self) -> None:
         self.waiting = (False, asyncio.get_running_loop().time())
+
+
+def _about_body(response: Response) -> list[tuple[str, str]]:
+    return [
+        ("Content-Type", response.content_type),
+        ("Content-Length", str(sum(map(len, response.body)))),
+    ]
+
+
+def _header(request: h11.Request, wanted: bytes) -> str:
+    return b",".join(value for name, value in request.headers if name == wanted).decode("latin-1")
 
 
 def _path(target: bytes) -> str:

@@ -9,10 +9,11 @@ CLOSED_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A GET or HEAD: the path without its query, and the Accept header, empty where there is none."""
+    """A GET or HEAD: the path without its query, and two headers, each empty where it is not there."""
 
     path: str
     accept: str = ""
+    if_none_match: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which of the two formats of metrics an Accept header asks for. Pure."""
+"""What headers ask for: which of the two formats of metrics, and a page only if it changed. Pure."""
 
 _OPENMETRICS = "application/openmetrics-text"
 _OURS = {_OPENMETRICS: ("", "1.0.0"), "text/plain": ("", "0.0.4")}
@@ -17,6 +17,12 @@ def prefers_openmetrics(accept: str) -> bool:
         if media in _OURS and parameters.get("version", "").strip('"') in _OURS[media]:
             weights[media] = max(weights[media], _weight(parameters.get("q", "1")))
     return weights[_OPENMETRICS] > 0 and weights[_OPENMETRICS] >= weights["text/plain"]
+
+
+def names(if_none_match: str, tag: str) -> bool:
+    """Whether an If-None-Match header names that ETag: who asks has the page."""
+    named = {each.strip().removeprefix("W/") for each in if_none_match.split(",")}
+    return tag in named or "*" in named
 
 
 def _weight(written: str) -> float:

@@ -4,6 +4,8 @@ Rendering holds the interpreter for milliseconds: on the loop it would hold up t
 """
 
 import asyncio
+import hashlib
+import importlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -41,6 +43,14 @@ class _Page:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A page, and the ETag that says whether a later one is the same."""
+
+    body: bytes
+    tag: str
+
+
 class Renderer:
     """`counted` are the daemon's own counters: they change all the time, are few, and rendered each time."""
 
@@ -64,6 +74,12 @@ class Renderer:
         async with self._turn:
             return await self._page("node", lambda snapshot: json.dumps(node_document(snapshot)).encode())
 
+    async def status(self) -> Tagged:
+        """The page for people. TimeoutError when it is not made in time."""
+        async with self._turn:
+            body = await self._page("status", _status_page)
+        return Tagged(body, f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"')
+
     async def _page(self, name: str, make: Callable[[Snapshot], bytes]) -> bytes:
         # Taken in our turn: who waited finds the page of who went before.
         snapshot = self._snapshot()
@@ -77,6 +93,12 @@ class Renderer:
         if not isinstance(made, bytes):
             raise TimeoutError(str(made))
         return made
+
+
+def _status_page(snapshot: Snapshot) -> bytes:
+    # Imported when first asked for: on most nodes nobody ever looks.
+    page: bytes = importlib.import_module("amdgpu_plugin.exposition.page.document").status_page(snapshot)
+    return page
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ class About:
     """What stays as it is while the daemon runs.
 
     `expected_gpus` is how many GPUs the operator says this node has, None where nothing was said. `events` is
-    where uevents come from. `started_at` is a UNIX time in seconds.
+    where uevents come from. `started_at` is a UNIX time in seconds. `node` is the node's name, None where it
+    is not known.
     """
 
     version: str
@@ -20,6 +21,7 @@ class About:
     events: Literal["kernel", "simulated", "none"] = "none"
     simulated: bool = False
     expected_gpus: int | None = None
+    node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,14 +39,14 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(snapshot: Snapshot, *, index: bool = True) -> AsyncIterator[Served]:
+async def serving(snapshot: Snapshot, *, status_page: bool = True) -> AsyncIterator[Served]:
     instruments = Instruments()
 
     def now() -> Snapshot:
         return served.snapshot
 
     renderer = Renderer(now, instruments, Lane("render"))
-    async with listening(Site(now, renderer, index=index).answer) as listener:
+    async with listening(Site(now, renderer, status_page=status_page).answer) as listener:
         served = Served(snapshot, instruments, listener)
         yield served
 
@@ -197,16 +197,47 @@ async def test_paths_that_are_none_are_404(path: str) -> None:
         assert (await served.get(path)).status == 404
 
 
-async def test_start_page_leads_to_the_others_and_can_be_switched_off() -> None:
-    async with serving(shot(node())) as served:
+async def test_status_page_leads_to_the_others_and_can_be_switched_off() -> None:
+    async with serving(shot(node(whole()))) as served:
         page = (await served.get("/")).body.decode()
-        links = [part.split('"')[0] for part in page.split('href="')[1:]]
-        assert [(await served.get(link)).status for link in links] == [200] * 4
-    async with serving(shot(node()), index=False) as served:
-        assert [(await served.get(path)).status for path in ("/", "/metrics")] == [404, 200]
+        links = {part.split('"')[0] for part in page.split('href="')[1:]} - {f"#gpu-{A}", "#devices"}
+        assert links == {"metrics", "api/v1/node", "healthz", "readyz", "page.css", "picture.css", "icon.svg"}
+        assert [(await served.get(f"/{link}")).status for link in sorted(links)] == [200] * 7
+        assert (await served.get("/page.js")).headers["content-type"] == "text/javascript; charset=utf-8"
+    async with serving(shot(node()), status_page=False) as served:
+        off = ("/", "/page.css", "/page.js", "/picture.css", "/icon.svg")
+        assert [(await served.get(path)).status for path in off] == [404] * 5
+        assert (await served.get("/metrics")).status == 200
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz", "/api/v1/node", "/", "/nothing"])
+async def test_status_page_allows_its_own_files_and_no_code_or_style_within() -> None:
+    async with serving(shot(node(whole()))) as served:
+        policy = (await served.get("/")).headers["content-security-policy"]
+    assert policy == (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+async def test_who_has_the_page_is_told_that_it_did_not_change() -> None:
+    state = node(whole())
+    async with serving(shot(state)) as served:
+        client = await served.listener.connect()
+        tag = (await client.ask("/")).headers["etag"]
+        for asks in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+            again = await client.ask("/", headers=f"If-None-Match: {asks}\r\n", method="HEAD")
+            assert (again.status, again.headers["etag"]) == (304, tag)
+            assert "content-length" not in again.headers
+        served.snapshot = shot(replace(state, devices=(replace(whole(), verdict=UNBOUND),)))
+        changed = await client.ask("/", headers=f"If-None-Match: {tag}\r\n")
+    assert changed.status == 200
+    assert changed.headers["etag"] != tag
+    assert b"DriverUnbound" in changed.body
+
+
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/healthz", "/readyz", "/api/v1/node", "/", "/page.css", "/nothing"]
+)
 async def test_head_is_as_get_without_the_body(path: str) -> None:
     async with serving(shot(node(whole()))) as served:
         client = await served.listener.connect()
