@@ -72,12 +72,12 @@ class Installation:
         """Returns when the API server has it. No test finds what another left in the plugin's memory."""
         if self.memory is not None:
             self.memory.unlink(missing_ok=True)
-        self.helm("install", RELEASE, str(CHART), *self._set(values))
+        self.helm("install", RELEASE, *self.with_image(values))
         self.values = values
 
     def upgrade(self, values: Values) -> None:
         """To these values; waits until the DaemonSet has rolled."""
-        self.helm("upgrade", RELEASE, str(CHART), *self._set(values))
+        self.helm("upgrade", RELEASE, *self.with_image(values))
         self.values = values
         self.wait_rolled()
 
@@ -174,13 +174,15 @@ class Installation:
         text = self.cluster.node_status(self.node)[kind].get(resource)
         return None if text is None else int(text)
 
-    def _set(self, values: Values) -> list[str]:
+    def with_image(self, values: Values) -> list[str]:
+        """The chart for `helm install` or `helm upgrade`, with these values on the one node."""
         chosen = {
             "image": self.image.values(),
             "nodeSelector": {"kubernetes.io/hostname": self.hostname()},
             **values,
         }
-        return [word for key in chosen for word in ("--set-json", f"{key}={json.dumps(chosen[key])}")]
+        settings = [word for key in chosen for word in ("--set-json", f"{key}={json.dumps(chosen[key])}")]
+        return [str(CHART), *settings]
 
     def hostname(self) -> str:
         name: str = self.cluster.get("node", self.node)["metadata"]["labels"]["kubernetes.io/hostname"]

@@ -5,16 +5,19 @@ from pathlib import Path
 import pytest
 
 from e2e import places
+from e2e.kubernetes import Kubernetes
 from e2e.local import LocalCluster
-from e2e.tests.installation import NAMESPACE, RELEASE, WHOLE, Installation
+from e2e.tests.everything import everything, left_over
+from e2e.tests.installation import Installation
 
 OWN_SOCKETS = "amdgpu-plugin-*.sock"
 STATE_DIR = Path("/run/amdgpu-plugin")
 
 
 @pytest.fixture(scope="module")
-def uninstalled(plugin: Installation) -> Installation:
-    plugin.ensure(WHOLE)
+def uninstalled(plugin: Installation, cluster: Kubernetes) -> Installation:
+    """With all that the chart could make there before."""
+    plugin.ensure(everything(cluster))
     plugin.wait_allocatable(8)
     plugin.uninstall()
     return plugin
@@ -25,9 +28,7 @@ def test_allocatable_is_0_and_the_key_stays(uninstalled: Installation) -> None:
 
 
 def test_no_object_of_the_release_is_left(uninstalled: Installation) -> None:
-    kinds = "daemonsets,pods,configmaps,secrets,serviceaccounts"
-    found = uninstalled.cluster.get(kinds, namespace=NAMESPACE)["items"]
-    assert [item["metadata"]["name"] for item in found if RELEASE in item["metadata"]["name"]] == []
+    assert left_over(uninstalled) == []
 
 
 def test_memory_alone_is_left_on_the_node(uninstalled: Installation, local: LocalCluster) -> None:

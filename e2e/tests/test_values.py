@@ -19,6 +19,9 @@ from e2e.tests.installation import CHART, RELEASE, Installation
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("config.resource_naming=double", "resource_naming"),
         ("simulate.shape=h100", "shape"),
+        ("commonLabels.app\\.kubernetes\\.io/name=mine", "cannot hold app.kubernetes.io/name"),
+        ("admissionPolicy.enabled=true", "enable kubernetesEvents or nodeCondition"),
+        ("nodeGroups[0].name=one", "nodeSelector"),
     ],
 )
 def test_bad_value_is_refused_by_name(plugin: Installation, value: str, named: str) -> None:

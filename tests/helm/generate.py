@@ -1,7 +1,8 @@
 """Writes what is made out of other files: run `.venv/bin/python -m tests.helm.generate` after a change.
 
 The `config` and `simulate` parts of values.schema.json come from the daemon's own tables, the names of alerts in it from
-the chart's rules, the table in docs/helm.md from the schema and values.yaml, the golden file from the chart. Tests compare all of them.
+the chart's rules, the chart's README.md from the schema and values.yaml, the golden files from the chart. Tests compare
+all of them.
 """
 
 import json
@@ -15,13 +16,12 @@ from amdgpu_plugin.config import CONDITIONS, OPTIONS, Option
 from amdgpu_plugin.config.nested import MOST_REPLICAS, NUMBERS, OUR_VARIABLES, RESOURCE
 from amdgpu_plugin.health.conditions import Number
 from amdgpu_plugin.simulation.shapes import SHAPE_NAMES
-from tests.helm.chart import CHART, GOLDEN, ROOT, render_text
+from tests.helm.chart import CHART, GOLDEN, render_text
 
 Schema = dict[str, Any]
 
 SCHEMA = CHART / "values.schema.json"
-PAGE = ROOT / "docs" / "helm.md"
-_MADE = re.compile(r"(<!-- Below: .*? -->\n).*?(<!-- /values -->\n)", re.DOTALL)
+PAGE = CHART / "README.md"
 _SECONDS = re.compile(r"(seconds, )?(\d+) to (\d+)")
 _ABSOLUTE: Schema = {"type": "string", "pattern": "^/"}
 _ADDRESS = r"^((\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*):[0-9]{1,5})?$"
@@ -153,15 +153,45 @@ def whole_schema() -> Schema:
     return schema
 
 
-def page_table(schema: Schema) -> str:
-    """Markdown: each value, what it may be, its default, what it does."""
+_PAGE = """\
+# {name}
+
+<!-- Made by `python -m tests.helm.generate` out of Chart.yaml, values.yaml and values.schema.json: change those. -->
+
+{description}. Version {version}, Kubernetes {kubernetes}.
+
+```
+helm install amdgpu-plugin helm/amdgpu-plugin --namespace kube-system --set image.registry=registry.example:5000
+```
+
+[docs/helm.md](../../docs/helm.md) says what runs on a node, how values are put together and what an upgrade does;
+[docs/configuration.md](../../docs/configuration.md) has the options that `config` takes;
+[docs/runbooks.md](../../docs/runbooks.md) the alerts.
+
+## Values
+
+A key that is not here, a wrong type and an unknown word are refused by `helm install` itself, which names the key.
+
+| value | may be | default | meaning |
+| --- | --- | --- | --- |
+"""
+
+
+def page(schema: Schema) -> str:
+    """The chart's README: each value, what it may be, its default, what it does."""
     defaults = yaml.safe_load((CHART / "values.yaml").read_text())
     rows = "".join(
         f"| `{key}` | {_kind(part)} | {_shown(_default(defaults, key))} | {part['description']} |\n"
         for key, part in leaves(schema)
         if key != "global"
     )
-    return f"\n| value | may be | default | meaning |\n| --- | --- | --- | --- |\n{rows}\n"
+    return _head() + rows
+
+
+def _head() -> str:
+    about = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    oldest = about["kubeVersion"].removeprefix(">=").removesuffix(".0-0")
+    return _PAGE.format_map(about | {"kubernetes": f"{oldest} or newer"})
 
 
 def leaves(schema: Schema, above: str = "") -> Iterator[tuple[str, Schema]]:
@@ -192,11 +222,6 @@ def _shown(default: object) -> str:
     return f"`{json.dumps(default, ensure_ascii=False)}`"
 
 
-def whole_page(schema: Schema) -> str:
-    """docs/helm.md with the table in place."""
-    return _MADE.sub(lambda found: found[1] + page_table(schema) + found[2], PAGE.read_text())
-
-
 def schema_text(schema: Schema) -> str:
     """As the file holds it."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
@@ -205,6 +230,6 @@ def schema_text(schema: Schema) -> str:
 if __name__ == "__main__":
     made = whole_schema()
     SCHEMA.write_text(schema_text(made))
-    PAGE.write_text(whole_page(made))
-    GOLDEN.parent.mkdir(exist_ok=True)
-    GOLDEN.write_text(render_text())
+    PAGE.write_text(page(made))
+    for path, values in GOLDEN.items():
+        path.write_text(render_text(values))

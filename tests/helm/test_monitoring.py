@@ -67,6 +67,28 @@ def test_what_the_user_relabels_comes_after_the_node() -> None:
     ]
 
 
+def test_service_monitor_gives_the_same_job_and_labels_by_a_headless_service() -> None:
+    by_service: Values = {"serviceMonitor": {"enabled": True, "relabelings": [NODE]}}
+    objects = render(by_service)
+    service, monitor = objects["Service"], objects["ServiceMonitor"]
+    pods = objects["DaemonSet"]["spec"]["selector"]["matchLabels"]
+    assert service["spec"] == {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": True,
+        "selector": pods,
+        "ports": [{"name": "metrics", "port": 9400, "targetPort": "metrics"}],
+    }
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    (endpoint,) = monitor["spec"]["endpoints"]
+    (scraped,) = render(MONITORED)["PodMonitor"]["spec"]["podMetricsEndpoints"]
+    job = {"targetLabel": "job", "replacement": "kube-system/gpu-amdgpu-plugin"}
+    assert endpoint == scraped | {"relabelings": [NODE, job, NODE]}
+
+
+def test_nothing_is_scraped_twice() -> None:
+    assert "twice" in refusal(MONITORED | {"serviceMonitor": {"enabled": True}})
+
+
 def test_port_is_there_for_prometheus_also_without_probes() -> None:
     off: Values = {"probes": {"enabled": False}}
     found = container(off | MONITORED | {"config": {"http": {"address": "[::]:9500"}}})
@@ -80,8 +102,9 @@ def test_rules_are_those_of_the_file_unless_something_is_said() -> None:
     assert ruled() == RULES
 
 
-def test_rules_know_the_job_that_the_pod_monitor_gives() -> None:
-    both = MONITORED | {"prometheusRule": {"enabled": True}}
+@pytest.mark.parametrize("monitor", ["podMonitor", "serviceMonitor"])
+def test_rules_know_the_job_that_the_monitor_gives(monitor: str) -> None:
+    both: Values = {monitor: {"enabled": True}, "prometheusRule": {"enabled": True}}
     (down,) = (
         rule["expr"]
         for rule in render(both)["PrometheusRule"]["spec"]["groups"][0]["rules"]

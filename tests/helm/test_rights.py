@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helm.chart import Manifest, Values, container, manifests, pod, refusal, render
+from tests.helm.chart import EVERYTHING, Manifest, Values, container, manifests, pod, refusal, render
 
 EVENTS: Values = {"kubernetesEvents": {"enabled": True}}
 CONDITION: Values = {"nodeCondition": {"enabled": True, "delay": 60}}
@@ -91,3 +91,64 @@ def test_more_variables_come_after_ours() -> None:
     more = {"name": "KUBERNETES_SERVICE_HOST", "value": "10.0.0.1"}
     assert container({"extraEnv": [more]})["env"] == [*container()["env"], more]
     assert "/extraEnv/0/name" in refusal({"extraEnv": [{"name": "NODE_NAME", "value": "other"}]})
+
+
+PINNED: Values = {"admissionPolicy": {"enabled": True}}
+
+
+def policies(values: Values) -> dict[str, Manifest]:
+    """By the last part of their names."""
+    found = manifests(PINNED | values, "ValidatingAdmissionPolicy")
+    return {policy["metadata"]["name"].rpartition(".")[2]: policy["spec"] for policy in found}
+
+
+def test_each_right_is_pinned_by_a_policy_of_its_own() -> None:
+    assert policies(EVENTS).keys() == {"events"}
+    assert policies(CONDITION).keys() == {"node-status"}
+    both = policies(EVENTS | CONDITION)
+    assert {
+        name: policy["matchConstraints"]["resourceRules"][0]["resources"] for name, policy in both.items()
+    } == {
+        "events": ["events"],
+        "node-status": ["nodes/status"],
+    }
+
+
+def test_policies_are_about_the_account_and_deny_in_doubt() -> None:
+    name = "system:serviceaccount:kube-system:gpu-amdgpu-plugin"
+    for policy in policies(EVENTS | CONDITION).values():
+        assert policy["failurePolicy"] == "Fail"
+        assert [match["expression"] for match in policy["matchConditions"]] == [
+            f"request.userInfo.username == '{name}'"
+        ]
+        assert {check["reason"] for check in policy["validations"]} == {"Forbidden"}
+
+
+def test_every_policy_is_bound_and_denies() -> None:
+    values = PINNED | EVENTS | CONDITION
+    names = [policy["metadata"]["name"] for policy in manifests(values, "ValidatingAdmissionPolicy")]
+    bindings = manifests(values, "ValidatingAdmissionPolicyBinding")
+    assert [binding["spec"] for binding in bindings] == [
+        {"policyName": name, "validationActions": ["Deny"]} for name in names
+    ]
+
+
+def test_policy_without_anything_to_pin_is_refused() -> None:
+    assert "enable kubernetesEvents or nodeCondition" in refusal(PINNED)
+
+
+def test_no_value_brings_another_right() -> None:
+    """No verb but these writes, whatever is on."""
+    granted = [
+        (resource, verb)
+        for each in manifests(EVERYTHING, "ClusterRole", "Role")
+        for rule in each["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    ]
+    assert sorted(granted) == [
+        ("events", "create"),
+        ("nodes/status", "patch"),
+        ("pods", "get"),
+        ("securitycontextconstraints", "use"),
+    ]

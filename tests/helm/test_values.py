@@ -11,7 +11,7 @@ from amdgpu_plugin.config import Config, load_config
 from amdgpu_plugin.config.reference import EXAMPLE
 from amdgpu_plugin.simulation.shapes import SHAPE_NAMES, parse_shape
 from tests.helm.chart import Values, container, helm, pod, refusal, render, rendered_files
-from tests.helm.generate import PAGE, SCHEMA, Schema, config_schema, schema_text, whole_page, whole_schema
+from tests.helm.generate import PAGE, SCHEMA, Schema, config_schema, page, schema_text, whole_schema
 
 NFD = [
     f"feature.node.kubernetes.io/{name}"
@@ -138,6 +138,30 @@ def test_gpu_node_affinity_asks_for_any_label_of_nfd_beside_other_affinity() -> 
     }
 
 
+def test_gpu_node_affinity_is_asked_for_besides_each_term_of_the_user_s() -> None:
+    theirs: list[dict[str, Any]] = [
+        {"matchExpressions": [{"key": "site", "operator": "Exists"}]},
+        {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["a"]}]},
+    ]
+    preferred = [{"weight": 1, "preference": theirs[0]}]
+    node: Values = {
+        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": theirs},
+        "preferredDuringSchedulingIgnoredDuringExecution": preferred,
+    }
+    found = pod({"gpuNodeAffinity": True, "affinity": {"nodeAffinity": node}})["affinity"]["nodeAffinity"]
+    ours = [{"key": label, "operator": "In", "values": ["true"]} for label in NFD]
+    assert found == {
+        "preferredDuringSchedulingIgnoredDuringExecution": preferred,
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [
+                term | {"matchExpressions": [*term.get("matchExpressions", []), label]}
+                for term in theirs
+                for label in ours
+            ]
+        },
+    }
+
+
 def test_probes_ask_at_the_port_of_the_config() -> None:
     values: Values = {"probes": {"enabled": True}, "config": {"http": {"address": "[::]:9500"}}}
     found = container(values)
@@ -233,11 +257,6 @@ def test_notes_say_what_a_simulation_and_a_local_image_mean() -> None:
         ({"config": {"state_dir": "/run/x"}}, "config.state_dir", "set stateDir"),
         ({"config": {"sysfs_root": "/sys"}}, "config.sysfs_root", "own /sys"),
         (
-            {"gpuNodeAffinity": True, "affinity": {"nodeAffinity": {"a": 1}}},
-            "gpuNodeAffinity",
-            "exclude each other",
-        ),
-        (
             {"probes": {"enabled": True}, "config": {"http": {"address": ""}}},
             "config.http.address",
             "cannot reach",
@@ -264,7 +283,7 @@ def test_schema_takes_what_the_daemon_takes(key: str) -> None:
 def test_schema_and_page_are_as_they_are_made() -> None:
     """After a change that is meant: `.venv/bin/python -m tests.helm.generate`."""
     assert SCHEMA.read_text() == schema_text(whole_schema())
-    assert PAGE.read_text() == whole_page(whole_schema())
+    assert PAGE.read_text() == page(whole_schema())
 
 
 def open_objects(schema: Schema, path: str = "") -> list[str]:
@@ -277,7 +296,13 @@ def open_objects(schema: Schema, path: str = "") -> list[str]:
 
 def test_no_object_takes_unknown_keys_but_those_that_kubernetes_checks() -> None:
     affinities = [f".affinity.{kind}" for kind in ("nodeAffinity", "podAffinity", "podAntiAffinity")]
-    assert open_objects(whole_schema()) == [".global", *affinities, ".extraEnv[].valueFrom"]
+    peers = [
+        f".networkPolicy.{peers}[].{selector}"
+        for peers in ("from", "apiServer.to")
+        for selector in ("podSelector", "namespaceSelector")
+    ]
+    containers = [".extraEnv[].valueFrom", ".extraVolumes[]"]
+    assert open_objects(whole_schema()) == [".global", *affinities, *containers, *peers]
 
 
 def test_config_schema_holds_the_documented_example() -> None:

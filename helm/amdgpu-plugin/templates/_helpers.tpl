@@ -24,8 +24,60 @@
 
 {{/* What selectors go by: it never changes, or the API server refuses the upgrade. */}}
 {{- define "amdgpu-plugin.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "amdgpu-plugin.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "amdgpu-plugin.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end }}
+
+{{/* Of a DaemonSet and its ConfigMap: (list $ nodeGroup), an empty nodeGroup being all nodes. */}}
+{{- define "amdgpu-plugin.groupName" -}}
+{{- $name := include "amdgpu-plugin.fullname" (index . 0) -}}
+{{- with (index . 1).name -}}
+{{- $name = printf "%s-%s" $name . -}}
+{{- end -}}
+{{- $name -}}
+{{- end }}
+
+{{- define "amdgpu-plugin.groupSelectorLabels" -}}
+{{- include "amdgpu-plugin.selectorLabels" (index . 0) -}}
+{{- with (index . 1).name }}
+amdgpu-plugin/node-group: {{ . | quote }}
+{{- end -}}
+{{- end }}
+
+{{- define "amdgpu-plugin.groupNodeSelector" -}}
+{{- toYaml (mergeOverwrite dict (default dict (index . 0).Values.nodeSelector) (default dict (index . 1).nodeSelector)) -}}
+{{- end }}
+
+{{/* Pairs of node groups that a node could belong to both of, a line each; fails where one surely does. */}}
+{{- define "amdgpu-plugin.overlaps" -}}
+{{- $root := . -}}
+{{- $earlier := list -}}
+{{- range $group := default list .Values.nodeGroups -}}
+{{- $selector := include "amdgpu-plugin.groupNodeSelector" (list $root $group) | fromYaml -}}
+{{- range $other := $earlier -}}
+{{- if eq $other.name $group.name -}}
+{{- fail (printf "nodeGroups: two are called %q, and their DaemonSets would be one" $group.name) -}}
+{{- end -}}
+{{- $same := 0 -}}
+{{- $apart := false -}}
+{{- range $label, $value := $selector -}}
+{{- if hasKey $other.selector $label -}}
+{{- if eq $value (get $other.selector $label) -}}
+{{- $same = add1 $same -}}
+{{- else -}}
+{{- $apart = true -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if not $apart -}}
+{{- if or (eq (int $same) (len $selector)) (eq (int $same) (len $other.selector)) -}}
+{{- fail (printf "nodeGroups: nodes of %q and %q are the same ones, and two plugins on one node take its GPUs from each other: select them by different values of one label" $other.name $group.name) -}}
+{{- end -}}
+{{- printf "%s and %s\n" $other.name $group.name -}}
+{{- end -}}
+{{- end -}}
+{{- $earlier = append $earlier (dict "name" $group.name "selector" $selector) -}}
+{{- end -}}
 {{- end }}
 
 {{/* Labels of an object: the user's, and ours, which win. */}}
@@ -60,6 +112,59 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- printf "%s@%s" $name .Values.image.digest -}}
 {{- else -}}
 {{- printf "%s:%s" $name (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end }}
+
+{{/* Fails on values that cannot work together; gives nothing. */}}
+{{- define "amdgpu-plugin.check" -}}
+{{- $_ := include "amdgpu-plugin.overlaps" . -}}
+{{- range $value, $labels := dict "commonLabels" .Values.commonLabels "podLabels" .Values.podLabels -}}
+{{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "amdgpu-plugin/node-group" -}}
+{{- if hasKey (default dict $labels) $label -}}
+{{- fail (printf "%s cannot hold %s: selectors go by it and must never change; choose another label" $value $label) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.existingConfigMap -}}
+{{- if .Values.config -}}
+{{- fail "config and existingConfigMap exclude each other: write the options into the ConfigMap that is there" -}}
+{{- end -}}
+{{- range .Values.nodeGroups -}}
+{{- if .config -}}
+{{- fail (printf "nodeGroups: config of %q and existingConfigMap exclude each other, since what is in that ConfigMap is not known here" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- if not .Values.http.statusPage -}}
+{{- fail "http.statusPage=false is an option in the daemon's file: write http: {status_page: false} into the existingConfigMap" -}}
+{{- end -}}
+{{- end -}}
+{{- $owned := dict
+  "config" "set config or existingConfigMap"
+  "simulate" "set simulate.shape"
+  "http-address" "set config.http.address, which the probes ask at"
+  "device-plugins-dir" "set kubelet.devicePluginsPath"
+  "pod-resources-dir" "set kubelet.podResourcesPath"
+  "state-dir" "set stateDir" -}}
+{{- range $flag, $instead := $owned -}}
+{{- range $.Values.extraArgs -}}
+{{- if or (eq . (printf "--%s" $flag)) (hasPrefix (printf "--%s=" $flag) .) -}}
+{{- fail (printf "extraArgs cannot hold --%s: %s" $flag $instead) -}}
+{{- end -}}
+{{- end -}}
+{{- $variable := printf "AMDGPU_PLUGIN_%s" ($flag | upper | replace "-" "_") -}}
+{{- range $.Values.extraEnv -}}
+{{- if eq .name $variable -}}
+{{- fail (printf "extraEnv cannot hold %s: %s" $variable $instead) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.extraVolumes -}}
+{{- if has .name (list "config" "device-plugins" "pod-resources" "state") -}}
+{{- fail (printf "extraVolumes: %q is a volume of the chart's own; choose another name" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.podMonitor.enabled .Values.serviceMonitor.enabled -}}
+{{- fail "podMonitor and serviceMonitor would scrape every pod twice: enable one of them" -}}
 {{- end -}}
 {{- end }}
 
@@ -134,19 +239,83 @@ true
 {{- define "amdgpu-plugin.affinity" -}}
 {{- $affinity := deepCopy (default dict .Values.affinity) -}}
 {{- if .Values.gpuNodeAffinity -}}
-{{- if $affinity.nodeAffinity -}}
-{{- fail "gpuNodeAffinity and affinity.nodeAffinity exclude each other: write both into affinity.nodeAffinity" -}}
-{{- end -}}
-{{- $terms := list -}}
+{{- $gpus := list -}}
 {{- range list "pci-1002.present" "pci-0300_1002.present" "pci-0380_1002.present" "pci-1200_1002.present" "amd-gpu" "amd-vgpu" -}}
 {{- $label := printf "feature.node.kubernetes.io/%s" . -}}
-{{- $terms = append $terms (dict "matchExpressions" (list (dict "key" $label "operator" "In" "values" (list "true")))) -}}
+{{- $gpus = append $gpus (dict "key" $label "operator" "In" "values" (list "true")) -}}
 {{- end -}}
-{{- $_ := set $affinity "nodeAffinity" (dict "requiredDuringSchedulingIgnoredDuringExecution" (dict "nodeSelectorTerms" $terms)) -}}
+{{- $node := default dict $affinity.nodeAffinity -}}
+{{- $required := default dict $node.requiredDuringSchedulingIgnoredDuringExecution -}}
+{{- $terms := list -}}
+{{- /* One of the terms has to hold, all of a term's expressions: both are asked for by each of theirs with each of ours. */ -}}
+{{- range $theirs := default (list dict) $required.nodeSelectorTerms -}}
+{{- range $gpu := $gpus -}}
+{{- $terms = append $terms (set (deepCopy $theirs) "matchExpressions" (append (default list $theirs.matchExpressions) $gpu)) -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $node "requiredDuringSchedulingIgnoredDuringExecution" (set $required "nodeSelectorTerms" $terms) -}}
+{{- $_ = set $affinity "nodeAffinity" $node -}}
 {{- end -}}
 {{- if $affinity -}}
 {{- toYaml $affinity -}}
 {{- end -}}
+{{- end }}
+
+{{/* The container's: safe, and what the user adds. */}}
+{{- define "amdgpu-plugin.securityContext" -}}
+{{- $user := default dict .Values.securityContext -}}
+{{- if hasKey $user "privileged" -}}
+{{- fail "securityContext.privileged: set kfdAccess instead, which says what it is for" -}}
+{{- end -}}
+{{- /* The kubelet's directories belong to root. */ -}}
+{{- $own := dict "runAsUser" 0 "runAsGroup" 0 "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")) -}}
+{{- if eq .Values.kfdAccess "privileged" -}}
+{{- if hasKey $user "allowPrivilegeEscalation" -}}
+{{- fail "securityContext.allowPrivilegeEscalation is not taken beside kfdAccess=privileged: the API server refuses a privileged container that says no, and no other has it" -}}
+{{- end -}}
+{{- $_ := set $own "privileged" true -}}
+{{- else -}}
+{{- $_ := set $own "allowPrivilegeEscalation" false -}}
+{{- end -}}
+{{- toYaml (mergeOverwrite $own $user) -}}
+{{- end }}
+
+{{- define "amdgpu-plugin.podSecurityContext" -}}
+{{- $own := dict "seccompProfile" (dict "type" "RuntimeDefault") -}}
+{{- toYaml (mergeOverwrite $own (default dict .Values.podSecurityContext)) -}}
+{{- end }}
+
+{{/* What PodMonitor and ServiceMonitor say alike of an endpoint: (list values relabelings). */}}
+{{- define "amdgpu-plugin.endpoint" -}}
+{{- $values := index . 0 -}}
+port: metrics
+path: /metrics
+{{- with $values.interval }}
+interval: {{ . }}
+{{- end }}
+{{- with $values.scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+# The holders of GPUs are told by the labels namespace, pod and container.
+honorLabels: true
+relabelings:
+  - sourceLabels: [__meta_kubernetes_pod_node_name]
+    targetLabel: node
+  {{- with index . 1 }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- with $values.relabelings }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with $values.metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Of the targets, by either monitor. */}}
+{{- define "amdgpu-plugin.job" -}}
+{{- printf "%s/%s" (include "amdgpu-plugin.namespace" .) (include "amdgpu-plugin.fullname" .) -}}
 {{- end }}
 
 {{/* files/rules.yaml as the values want it. Its alerts know the plugin's targets by the name of their job. */}}
@@ -154,8 +323,8 @@ true
 {{- $wanted := .Values.prometheusRule -}}
 {{- $any := `job=~".*amdgpu-plugin.*"` -}}
 {{- $job := $any -}}
-{{- if .Values.podMonitor.enabled -}}
-{{- $job = printf `job="%s/%s"` (include "amdgpu-plugin.namespace" .) (include "amdgpu-plugin.fullname" .) -}}
+{{- if or .Values.podMonitor.enabled .Values.serviceMonitor.enabled -}}
+{{- $job = printf `job="%s"` (include "amdgpu-plugin.job" .) -}}
 {{- end -}}
 {{- $groups := list -}}
 {{- range $group := (.Files.Get "files/rules.yaml" | fromYaml).groups -}}
