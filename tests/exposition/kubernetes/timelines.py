@@ -1,10 +1,10 @@
 """A node whose GPUs fall ill and get well, as one line each; time is the test's."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from amdgpu_plugin.exposition.kubernetes.standing import Subject
-from amdgpu_plugin.exposition.kubernetes.story import Change, Story, Told
+from amdgpu_plugin.exposition.kubernetes.story import Change, Story
 from amdgpu_plugin.health.evidence import Moment
 from amdgpu_plugin.node import (
     Condition,
@@ -17,7 +17,8 @@ from amdgpu_plugin.node import (
     NodeState,
     Verdict,
 )
-from tests.exposition.states import A, B, node, partitioned, whole
+from tests.exposition.states import A, B, node, whole
+from tests.kubelet.worlds import GUARD_SECONDS
 
 UNIX = 1_790_000_000.0
 """UNIX time at 0 s."""
@@ -78,4 +79,40 @@ class Reader:
         return self.story.follow(seen, moment(seconds))
 
 
-__all__ = ["A", "B", "Subject", "Told", "partitioned", "whole"]
+async def soon(holds: Callable[[], object]) -> None:
+    """Once it is so; tasks and sockets go on meanwhile."""
+    async with asyncio.timeout(GUARD_SECONDS):
+        while not holds():  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(0.001)
+
+
+@dataclass(slots=True)
+class Time:
+    """A clock that stands until the test moves it; who sleeps wakes then."""
+
+    now: float = 0.0
+    _sleepers: list[tuple[float, asyncio.Future[None]]] = field(default_factory=list)
+
+    def moment(self) -> Moment:
+        return moment(self.now)
+
+    async def sleep(self, seconds: float) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self.now + seconds, future))
+        await future
+
+    @property
+    def pauses(self) -> list[float]:
+        """In how many seconds each sleeper wakes."""
+        return sorted(wakes - self.now for wakes, future in self._sleepers if not future.done())
+
+    async def asleep(self, count: int) -> None:
+        """Once so many sleep."""
+        await soon(lambda: len(self.pauses) >= count)
+
+    def go_on(self, seconds: float) -> None:
+        self.now += seconds
+        for wakes, future in self._sleepers:
+            if wakes <= self.now and not future.done():
+                future.set_result(None)
+        self._sleepers = [each for each in self._sleepers if not each[1].done()]
