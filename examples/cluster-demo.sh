@@ -133,6 +133,14 @@ page_has() {
     done
 }
 
+# Where the status page names the reason next to the device, without its tags.
+page_text() {
+    page / | tr '\n' ' ' | sed 's/<[^>]*>/ /g' | tr -s ' ' |
+        grep -o 'Wedged.\{0,240\}' | grep -- "$victim" | sed -n 1p
+}
+
+page_tells() { [ -n "$(page_text)" ]; }
+
 # Ready, restarted or not, and what it waits for.
 plugin_state() {
     kubectl -n "$namespace" get pods -l "app.kubernetes.io/instance=$release" -o 'jsonpath={range .items[*]}{.status.conditions[?(@.type=="Ready")].status}|{.status.containerStatuses[*].restartCount}|{.status.containerStatuses[*].state.waiting.reason}{"\n"}{end}'
@@ -437,9 +445,9 @@ else
 fi
 
 step 'The reason on the status page'
-wait_for 30 'the page has it' page_has / "$victim" Wedged
+wait_for 30 'the page has it' page_tells
 say "\$ kubectl get --raw /api/v1/namespaces/$namespace/pods/$(plugin_pod):9400/proxy/"
-page / | sed 's/<[^>]*>/ /g' | tr -s ' ' | grep -e "$victim" -e Wedged | head -n 3 | indented
+page_text | fold -s -w 110 | indented
 say '' 'In a browser, at http://localhost:9400/:' "\$ kubectl -n $namespace port-forward $(plugin_pod) 9400"
 
 step 'An operator knows of it, and takes the GPU back'
@@ -456,6 +464,10 @@ if [ "${minor%%.*}" -ge 36 ]; then
     wait_for 60 'and the pod has four healthy devices' pod_health_has "$victim Healthy"
 fi
 wait_for 60 "$node offers 8 amd.com/gpu" offers 8
+say '' 'All that was told meanwhile:'
+wait_for 60 "the node has an Event of the end" has_event default "${node_event}Cleared"
+run kubectl -n default get events --field-selector "involvedObject.kind=Node,involvedObject.name=$node,source=amdgpu-plugin"
+run kubectl -n "$namespace" get events --field-selector involvedObject.name=train,source=amdgpu-plugin
 
 if [ -n "$kubelet_restart" ]; then
     step 'The kubelet is killed, and the pods do not notice'

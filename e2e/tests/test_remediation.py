@@ -5,27 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e import places
-from e2e.kubernetes import Json, Kubernetes, wait_until
-from e2e.local import LocalCluster
-from e2e.tests.examples import objects
+from e2e.kubernetes import Json, wait_until
+from e2e.tests.examples import api_address, objects
 from e2e.tests.installation import WHOLE, Installation
 
 NAMESPACE = "gpu-remediation"
 MARK = "gpu-remediation.example.com/cordoned"
 CONDITION = "AMDGPUUnhealthy"
 GPU = "0000:05:00.0"
-
-
-def api_address(cluster: Kubernetes) -> list[Json]:
-    """Variables by which pods reach the API server where its Service has nothing behind it."""
-    if not isinstance(cluster, LocalCluster):
-        return []
-    host, port = places.API.removeprefix("https://").split(":")
-    return [
-        {"name": "KUBERNETES_SERVICE_HOST", "value": host},
-        {"name": "KUBERNETES_SERVICE_PORT", "value": port},
-    ]
 
 
 class Remediation:
