@@ -12,6 +12,7 @@ most. Every command is shown. Each step either shows what it says, or the demo e
 
 Needs kubectl and helm with an administrator's rights, and an image of the plugin that the node has or can pull.
 Nothing but its own namespace and that node's amd.com/gpu is touched; a node that offers GPUs already is refused.
+What an earlier demo left in that namespace is removed first: one at a time.
 
   --image NAME             the plugin's image; default: what `make image` makes, localhost/amdgpu-plugin:VERSION
   --node NAME              default: the first that takes ordinary pods and offers no amd.com/gpu
@@ -72,21 +73,23 @@ run_with() {
     printf '%s\n' "$input" | "$@" 2>&1 | indented || die "this failed: $(quoted "$@")"
 }
 
+exec 3>&2
+
 die() {
-    printf '\n%s: %s\n' "${0##*/}" "$1" >&2
+    printf '\n%s: %s\n' "${0##*/}" "$1" >&3
     shift
-    [ $# = 0 ] || printf '%s\n' "$@" | indented >&2
+    [ $# = 0 ] || printf '%s\n' "$@" | indented >&3
     exit 1
 }
 
-# wait_for SECONDS WHAT COMMAND…: until it succeeds; each try may take some seconds more.
+# wait_for SECONDS WHAT COMMAND…: until it succeeds; each try may take some seconds more. Of its errors the last counts.
 wait_for() {
     local limit=$1 what=$2 began=$SECONDS
     shift 2
     printf '   %s ... ' "$what"
-    until "$@"; do
+    until "$@" 2> "$errors"; do
         if ((SECONDS - began >= limit)); then
-            die "$what: not within $limit s"
+            die "$what: not within $limit s" "$(cat "$errors")"
         fi
         sleep 1
     done
@@ -203,11 +206,11 @@ kubelet_says() {
 
 kubelet_is_new() {
     local started
-    started=$(kubelet_says process_start_time_seconds 2> /dev/null) && [ -n "$started" ] && [ "$started" != "$1" ]
+    started=$(kubelet_says process_start_time_seconds) && [ -n "$started" ] && [ "$started" != "$1" ]
 }
 
 kubelet_has_plugin() {
-    [ -n "$(kubelet_says 'kubelet_device_plugin_registration_total{resource_name="amd.com\/gpu"}' 2> /dev/null)" ]
+    [ -n "$(kubelet_says 'kubelet_device_plugin_registration_total{resource_name="amd.com\/gpu"}')" ]
 }
 
 # --- options
@@ -254,6 +257,7 @@ done
 # --- the end, whichever
 
 installed=''
+errors=$(mktemp)
 
 remove() {
     if helm status "$release" -n "$namespace" > /dev/null 2>&1; then
@@ -265,8 +269,10 @@ remove() {
 
 on_exit() {
     local status=$?
+    exec 2>&3
     trap - EXIT
     trap '' INT TERM
+    rm -f "$errors"
     if [ -n "$installed" ] && [ $status != 0 ]; then
         printf '\nThe last words of the plugin:\n' >&2
         kubectl -n "$namespace" get pods,events 2>&1 | tail -n 15 | indented >&2 || true
@@ -393,7 +399,7 @@ spec:
       command: [sh, -c, "env | grep ^AMDGPU_ | sort; ls /dev/kfd /dev/dri/*; exec sleep infinity"]
       resources: {limits: {amd.com/gpu: 4}}
 END
-has_logged() { kubectl -n "$namespace" logs train 2> /dev/null | grep -q /dev/dri; }
+has_logged() { kubectl -n "$namespace" logs train | grep -q /dev/dri; }
 wait_for 60 'the pod runs' has_logged
 run kubectl -n "$namespace" logs train
 given=$(kubectl -n "$namespace" logs train | sed -n 's/^AMDGPU_DEVICES=//p')

@@ -33,7 +33,21 @@ case $1 in
 esac
 exit 1
 """
-TOOLS = ("cat", "date", "dirname", "fold", "grep", "sed", "sleep", "sort", "tail", "tr", "xargs")
+TOOLS = (
+    "cat",
+    "date",
+    "dirname",
+    "fold",
+    "grep",
+    "mktemp",
+    "rm",
+    "sed",
+    "sleep",
+    "sort",
+    "tail",
+    "tr",
+    "xargs",
+)
 PLAIN_NODE = "plain||||True"
 
 
