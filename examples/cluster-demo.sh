@@ -11,7 +11,8 @@ of them, breaks one, repairs it, disturbs the plugin or the kubelet, and removes
 most. Every command is shown. Each step either shows what it says, or the demo ends with status 1 and the reason.
 
 Needs kubectl and helm with an administrator's rights, and an image of the plugin that the node has or can pull.
-Nothing but its own namespace and that node's amd.com/gpu is touched; a node that offers GPUs already is refused.
+Nothing is touched but a namespace and a ClusterRole of its own and that node's amd.com/gpu; a node that offers GPUs
+already is refused.
 What an earlier demo left in that namespace is removed first: one at a time.
 
   --image NAME             the plugin's image; default: what `make image` makes, localhost/amdgpu-plugin:VERSION
@@ -73,6 +74,7 @@ run_with() {
     printf '%s\n' "$input" | "$@" 2>&1 | indented || die "this failed: $(quoted "$@")"
 }
 
+# Reasons are seen wherever stderr goes at the moment.
 exec 3>&2
 
 die() {

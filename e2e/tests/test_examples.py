@@ -52,15 +52,14 @@ def test_pod_that_is_not_root_is_in_the_group_and_opens_its_nodes(whole_gpus: In
     ]
 
 
-def test_values_for_prometheus_give_objects_that_its_operator_selects(plugin: Installation) -> None:
+def test_values_for_prometheus_give_objects_that_others_select(plugin: Installation) -> None:
     text = plugin.helm("template", RELEASE, str(CHART), "--values", str(example("prometheus-values.yaml")))
-    found = {each["kind"]: each for each in yaml.safe_load_all(text)}
-    assert {
-        kind: found[kind]["metadata"]["labels"]["release"] for kind in ("PodMonitor", "PrometheusRule")
-    } == {
-        "PodMonitor": "monitoring",
-        "PrometheusRule": "monitoring",
-    }
+    found = list(yaml.safe_load_all(text))
+    released = [each["kind"] for each in found if each["metadata"]["labels"].get("release") == "monitoring"]
+    assert sorted(released) == ["PodMonitor", "PrometheusRule"]
+    dashboards = [each for each in found if each["metadata"]["labels"].get("grafana_dashboard") == "1"]
+    shown = {name for each in dashboards for name in each["data"]}
+    assert shown == {f"amdgpu-plugin-{path.name}" for path in (CHART / "files" / "dashboards").glob("*.json")}
 
 
 def test_pods_of_the_deployment_share_one_gpu(plugin: Installation) -> None:
