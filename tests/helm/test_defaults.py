@@ -8,7 +8,18 @@ import yaml
 
 import amdgpu_plugin
 from amdgpu_plugin.config import OPTIONS
-from tests.helm.chart import CHART, EVERYTHING, GOLDEN, ROOT, container, helm, pod, render, render_text
+from tests.helm.chart import (
+    CHART,
+    EVERYTHING,
+    GOLDEN,
+    ROOT,
+    container,
+    helm,
+    pod,
+    render,
+    render_text,
+    rendered_files,
+)
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 
@@ -23,7 +34,7 @@ def test_nothing_depends_on_the_cluster_nor_on_the_hour() -> None:
     sources = "".join(path.read_text() for path in sorted(CHART.rglob("templates/*")))
     words = r"lookup|rand\w+|uuidv4|gen\w+|now|helm\.sh/hook|APIVersions"
     assert re.findall(rf"{{{{[^}}]*\b({words})\b|(helm\.sh/hook)", sources) == []
-    assert render_text(EVERYTHING) == render_text(EVERYTHING)
+    assert rendered_files(EVERYTHING) == rendered_files(EVERYTHING)
 
 
 def test_lint_strict_finds_nothing_but_the_missing_icon() -> None:

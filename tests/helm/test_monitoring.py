@@ -89,13 +89,15 @@ def test_nothing_is_scraped_twice() -> None:
     assert "twice" in refusal(MONITORED | {"serviceMonitor": {"enabled": True}})
 
 
-def test_port_is_there_for_prometheus_also_without_probes() -> None:
+@pytest.mark.parametrize("monitor", ["podMonitor", "serviceMonitor"])
+def test_port_is_there_for_prometheus_also_without_probes(monitor: str) -> None:
     off: Values = {"probes": {"enabled": False}}
-    found = container(off | MONITORED | {"config": {"http": {"address": "[::]:9500"}}})
+    monitored: Values = {monitor: {"enabled": True}}
+    found = container(off | monitored | {"config": {"http": {"address": "[::]:9500"}}})
     assert found["ports"] == [{"name": "metrics", "containerPort": 9500}]
     assert found.keys() & {"livenessProbe", "readinessProbe"} == set()
     assert "ports" not in container(off)
-    assert "cannot reach" in refusal(off | MONITORED | {"config": {"http": {"address": ""}}})
+    assert "cannot reach" in refusal(off | monitored | {"config": {"http": {"address": ""}}})
 
 
 def test_rules_are_those_of_the_file_unless_something_is_said() -> None:

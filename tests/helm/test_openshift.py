@@ -30,11 +30,15 @@ def test_nothing_but_directories_of_the_node_is_allowed() -> None:
         ),
         ({"securityContext": {"readOnlyRootFilesystem": False}}, {"readOnlyRootFilesystem": False}),
         (
+            {"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "gpu.json"}}},
+            {"seccompProfiles": ["runtime/default", "localhost/gpu.json"]},
+        ),
+        (
             {"extraVolumes": [{"name": "a", "emptyDir": {}}], "kubernetesEvents": {"enabled": True}},
             {"volumes": ["configMap", "hostPath", "projected", "emptyDir"]},
         ),
     ],
-    ids=["privileged", "capability", "root filesystem", "volumes"],
+    ids=["privileged", "capability", "root filesystem", "seccomp", "volumes"],
 )
 def test_what_the_values_ask_of_the_pod_is_allowed(values: Values, allowed: Values) -> None:
     assert constraints(values) == constraints({}) | allowed

@@ -75,6 +75,8 @@ def test_common_labels_are_on_every_object_and_on_the_pods_and_lose_to_ours() ->
     for manifest in manifests(EVERYTHING | {"commonLabels": labels}):
         found = manifest["metadata"]["labels"]
         assert (found["team"], found["app.kubernetes.io/managed-by"]) == ("a", "Helm"), manifest["kind"]
+    monitor = render({"podMonitor": {"enabled": True, "labels": labels}})["PodMonitor"]["metadata"]["labels"]
+    assert (monitor["team"], monitor["app.kubernetes.io/managed-by"]) == ("a", "Helm")
     template = render({"commonLabels": labels})["DaemonSet"]["spec"]["template"]
     assert template["metadata"]["labels"] == labels | SELECTOR
 
