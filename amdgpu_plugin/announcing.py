@@ -59,12 +59,12 @@ def _edges(
     from amdgpu_plugin.exposition.kubernetes.announcer import Announcer  # noqa: PLC0415
     from amdgpu_plugin.exposition.kubernetes.condition_keeper import ConditionKeeper  # noqa: PLC0415
     from amdgpu_plugin.exposition.kubernetes.rest import Client  # noqa: PLC0415
-    from amdgpu_plugin.exposition.kubernetes.service_account import api_server  # noqa: PLC0415
+    from amdgpu_plugin.exposition.kubernetes.service_account import DIRECTORY, api_server  # noqa: PLC0415
     from amdgpu_plugin.exposition.kubernetes.speaking import Speaker  # noqa: PLC0415
     from amdgpu_plugin.exposition.kubernetes.story import Story  # noqa: PLC0415
     from amdgpu_plugin.exposition.kubernetes.told_file import ToldFile  # noqa: PLC0415
 
-    speaker = Speaker(Client(partial(api_server, os.environ)), instruments)
+    speaker = Speaker(Client(partial(api_server, os.environ, DIRECTORY)), instruments)
     rounds = ROUNDS * config.health_interval_seconds
     settled_at = time.monotonic() + rounds + config.health_read_deadline_seconds
     found: dict[str, Edge] = {}

@@ -11,6 +11,8 @@ from hypothesis import settings
 from amdgpu_plugin.cli import main
 from amdgpu_plugin.commands.inputs import scratch_parent
 from amdgpu_plugin.simulation.node import SimulatedNode
+from tests.exposition.kubernetes.apiservers import Authority
+from tests.exposition.kubernetes.apiservers import authority as new_authority
 
 # How long an example takes is the machine's affair.
 settings.register_profile("any machine", deadline=None)
@@ -54,6 +56,18 @@ def tree(memory: Path) -> Callable[[str], str]:
         return roots[shape]
 
     return root_of
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Certificates for an API server of the tests' own."""
+    return new_authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def account_folder(tmp_path: Path) -> Path:
+    """Where a service account's files may be put."""
+    return tmp_path / "account"
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
+from typing import get_args
+
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import generate_latest
 
-from amdgpu_plugin.instruments import Instruments
+from amdgpu_plugin.exposition.kubernetes.problems import ProblemKind
+from amdgpu_plugin.instruments import EVENT_RESULTS, Instruments
 
 
 def samples(instruments: Instruments, prefix: str) -> dict[tuple[str, ...], float]:
@@ -87,3 +90,13 @@ def test_families_name_what_is_collected() -> None:
     instruments = Instruments()
     collected = {metric.name: metric.type for metric in instruments.collect() if "amdgpu" in metric.name}
     assert collected == {family.name.removesuffix("_total"): family.type for family in instruments.families}
+
+
+def test_what_is_told_to_kubernetes_starts_at_zero_where_it_is_told() -> None:
+    instruments = Instruments()
+    assert samples(instruments, "amdgpu_plugin_kubernetes") == {}
+    instruments.tell_kubernetes()
+    told = samples(instruments, "amdgpu_plugin_kubernetes")
+    assert set(told.values()) == {0.0}
+    assert {key[1] for key in told if key[0] == "kubernetes_errors_total"} == set(get_args(ProblemKind))
+    assert {key[1] for key in told if key[0] == "kubernetes_events_total"} == set(EVENT_RESULTS)

@@ -32,6 +32,7 @@ ORDER = (
     "test_pods",
     "test_pages",
     "test_health",
+    "test_events",
     "test_memory",
     "test_prometheus",
     "test_registration",

@@ -72,6 +72,7 @@ class Installation:
         """Returns when the API server has it. No test finds what another left in the plugin's memory."""
         if self.memory is not None:
             self.memory.unlink(missing_ok=True)
+            self.memory.with_name("events.json").unlink(missing_ok=True)
         self.helm("install", RELEASE, *self.with_image(values))
         self.values = values
 

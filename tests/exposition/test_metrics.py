@@ -142,6 +142,8 @@ def test_series_stay_within_the_documented_budget() -> None:
     assert of_devices <= 64 * BUDGET.device
     assert len(held) == 64 * BUDGET.container
     own, served = Instruments(), Instruments()
+    for each in (own, served):
+        each.tell_kubernetes()
     served.serve(CPX)
     counts = [sum(len(metric.samples) for metric in instruments.collect()) for instruments in (own, served)]
     assert of_resources + counts[1] - counts[0] <= BUDGET.resource

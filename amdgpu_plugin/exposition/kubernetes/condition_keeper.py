@@ -50,7 +50,7 @@ class ConditionKeeper:
             if problem is None:
                 waited = 0.0
                 await self.sleep(TICK_SECONDS)
-            elif problem.passes:
+            elif problem.passes or problem.kind == "conflict":
                 waited = pause(problem, waited)
                 await self.sleep(waited)
             else:

@@ -26,7 +26,7 @@ class ApiServer:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def api_server(environ: Mapping[str, str], directory: str = DIRECTORY) -> ApiServer | Problem:
+def api_server(environ: Mapping[str, str], directory: str) -> ApiServer | Problem:
     """As it is now: tokens are renewed about every hour, and the authority may be as well.
 
     Reads on the spot, since the files are small and in memory (a projected volume is a tmpfs).

@@ -131,6 +131,10 @@ def test_any_message_is_one_line_of_utf8_that_the_api_server_takes(
     assert text.isprintable()
 
 
+def test_half_a_character_and_several_lines_become_one_line() -> None:
+    assert shortened("a\udcff\nb\0c\u202ed", 100) == "a? b c d"
+
+
 @given(st.text(st.characters(codec=None)), st.integers(3, 40))
 def test_cutting_breaks_no_character(text: str, limit: int) -> None:
     cut = shortened(text, limit)

@@ -224,10 +224,11 @@ async def test_forbidden_is_said_once_and_tried_slowly(
     assert api.conditions[TYPE]["status"] == "False"
 
 
-async def test_api_server_that_is_away_is_tried_again_soon(
-    api: ApiServer, node: Latest[NodeState], time: Time
+@pytest.mark.parametrize("status", [503, 409])
+async def test_api_server_that_is_away_or_busy_with_another_is_tried_again_soon(
+    api: ApiServer, node: Latest[NodeState], time: Time, status: int
 ) -> None:
-    api.refuse = lambda _asked: refusal(503, "no")
+    api.refuse = lambda _asked: refusal(status, "no")
     await until(time, 110)
     api.refuse = lambda _asked: None
     time.go_on(1)

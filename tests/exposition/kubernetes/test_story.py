@@ -46,8 +46,10 @@ def test_conditions_of_one_gpu_are_told_apart() -> None:
     reader = Reader()
     both = state({A: (ill("Wedged"), ill("Overheated"))})
     assert reader.at(0, both) == [f"{A} Overheated raised", f"{A} Wedged raised"]
-    (cleared,) = reader.changes(1, state({A: (ill("Wedged"),)}))
+    wedged = state({A: (ill("Wedged"),)}, holders=held(whole(A), "train"))
+    (cleared, of_pod) = reader.changes(1, wedged)
     assert (cleared.kind, cleared.others) == ("cleared", ("Wedged",))
+    assert (of_pod.subject.pod, of_pod.others) == ("train", ())
 
 
 def test_new_detail_is_no_transition() -> None:
@@ -151,6 +153,14 @@ def test_facts_are_told_once_for_a_gpu_and_to_no_pod() -> None:
     assert change.trouble is not None
     assert change.trouble.devices == tuple(each.id for each in devices)
     assert reader.at(600, state({}, devices=(whole(A),), holders=holders)) == [f"{A} Retired cleared"]
+
+
+def test_ids_of_an_earlier_mode_are_not_among_what_a_fault_takes() -> None:
+    retired = Verdict("Retired", "the compute partition mode is now SPX", UNIX)
+    devices = (whole(A), *(replace(each, verdict=retired) for each in partitioned(A, 0)))
+    (fault, _fact) = Reader().changes(0, state({A: (ill("Overheated"),)}, devices=devices))
+    assert fault.trouble is not None
+    assert fault.trouble.devices == (A,)
 
 
 def test_device_that_an_earlier_daemon_listed_and_nobody_found() -> None:
