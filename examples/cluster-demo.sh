@@ -144,8 +144,6 @@ page_text() {
         grep -o 'Wedged.\{0,240\}' | grep -- "$victim" | sed -n 1p
 }
 
-page_tells() { [ -n "$(page_text)" ]; }
-
 # Ready, restarted or not, and what it waits for.
 plugin_state() {
     kubectl -n "$namespace" get pods -l "app.kubernetes.io/instance=$release" -o 'jsonpath={range .items[*]}{.status.conditions[?(@.type=="Ready")].status}|{.status.containerStatuses[*].restartCount}|{.status.containerStatuses[*].state.waiting.reason}{"\n"}{end}'
@@ -184,7 +182,28 @@ pod_health() {
 
 pod_health_has() { pod_health | grep -qx "$1"; }
 
-has_event() { [ -n "$(kubectl -n "$1" get events --field-selector "$2" -o name)" ]; }
+pod_event() {
+    kubectl -n "$namespace" get events --field-selector "involvedObject.kind=Pod,involvedObject.name=train,reason=$1" -o name
+}
+
+# Events of the node by the plugin, as event/NAME, without those that were there before. $1 may select further.
+node_events() {
+    local name
+    kubectl -n default get events -o name \
+        --field-selector "involvedObject.kind=Node,involvedObject.name=$node,source=amdgpu-plugin${1:+,$1}" |
+        while read -r name; do
+            case $'\n'$earlier_events$'\n' in *$'\n'"$name"$'\n'*) ;; *) echo "$name" ;; esac
+        done
+}
+
+# with_node_events VERB [SELECTOR]: get or delete them, in sight.
+with_node_events() {
+    local found=() name
+    while read -r name; do found+=("$name"); done < <(node_events "${2-}")
+    [ ${#found[@]} = 0 ] || run kubectl -n default "$1" "${found[@]}"
+}
+
+has() { [ -n "$("$@")" ]; }
 
 # The alert of this GPU, pending or firing: its part of the JSON.
 alert() {
@@ -266,7 +285,9 @@ remove() {
         run helm uninstall "$release" -n "$namespace" --wait --timeout 60s
     fi
     run kubectl delete namespace "$namespace" --ignore-not-found --timeout=120s
-    run kubectl -n default delete events --field-selector "involvedObject.kind=Node,involvedObject.name=$node,source=amdgpu-plugin"
+    if [ -n "${earlier_events+known}" ]; then
+        with_node_events delete
+    fi
 }
 
 on_exit() {
@@ -354,6 +375,8 @@ began=$SECONDS
 
 step "A namespace that may mount directories of the node ($node, Kubernetes $version)"
 installed=yes
+earlier_events=''
+earlier_events=$(node_events)
 run_with kubectl apply -f - << END
 apiVersion: v1
 kind: Namespace
@@ -419,12 +442,10 @@ wait_for 60 "$node offers 7 amd.com/gpu: no new pod gets this one" offers 7
 run "${plugin[@]}" status
 
 step 'The reason in Kubernetes Events: of the pod, and of the node'
-pod_event=involvedObject.kind=Pod,involvedObject.name=train,reason=Wedged
-node_event=involvedObject.kind=Node,involvedObject.name=$node,reason=Wedged
-wait_for 60 'the pod has an Event' has_event "$namespace" "$pod_event"
-run kubectl -n "$namespace" get events --field-selector "$pod_event"
-wait_for 60 'the node has an Event' has_event default "$node_event"
-run kubectl -n default get events --field-selector "$node_event"
+wait_for 60 'the pod has an Event' has pod_event Wedged
+run kubectl -n "$namespace" get events --field-selector involvedObject.name=train,reason=Wedged
+wait_for 60 'the node has an Event' has node_events reason=Wedged
+with_node_events get reason=Wedged
 
 step "The device in the pod's status"
 minor=${version#v1.}
@@ -453,7 +474,7 @@ else
 fi
 
 step 'The reason on the status page'
-wait_for 30 'the page has it' page_tells
+wait_for 30 'the page has it' has page_text
 say "\$ kubectl get --raw /api/v1/namespaces/$namespace/pods/$(plugin_pod):9400/proxy/"
 page_text | fold -s -w 110 | indented
 say '' 'In a browser, at http://localhost:9400/:' "\$ kubectl -n $namespace port-forward $(plugin_pod) 9400"
@@ -472,9 +493,9 @@ if [ "${minor%%.*}" -ge 36 ]; then
     wait_for 60 'and the pod has four healthy devices' pod_health_has "$victim Healthy"
 fi
 wait_for 60 "$node offers 8 amd.com/gpu" offers 8
-say '' 'All that was told meanwhile:'
-wait_for 60 "the node has an Event of the end" has_event default "${node_event}Cleared"
-run kubectl -n default get events --field-selector "involvedObject.kind=Node,involvedObject.name=$node,source=amdgpu-plugin"
+wait_for 60 'the node has an Event of the end' has node_events reason=WedgedCleared
+say '' 'All that was told meanwhile, of the node and of the pod:'
+with_node_events get
 run kubectl -n "$namespace" get events --field-selector involvedObject.name=train,source=amdgpu-plugin
 
 if [ -n "$kubelet_restart" ]; then
