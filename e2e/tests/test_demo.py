@@ -26,10 +26,16 @@ MOST_S = 150.0
 """Well under the five minutes that it promises."""
 
 
+def make_free(plugin: Installation) -> None:
+    """No plugin, and the node says so."""
+    plugin.uninstall()
+    wait_until("no GPU on offer", lambda: not plugin.allocatable(), within_s=60)
+
+
 @pytest.fixture(scope="module")
 def events_before(plugin: Installation) -> set[str]:
     """What earlier tests left: Events last an hour."""
-    plugin.uninstall()
+    make_free(plugin)
     return node_events(plugin)
 
 
@@ -197,15 +203,13 @@ def test_node_that_offers_gpus_is_refused(plugin: Installation) -> None:
         told = ended(process)
     assert (told.status, told.steps) == (1, [])
     assert f"{plugin.node} offers 8 amd.com/gpu already" in told.text
-    plugin.uninstall()
-    plugin.wait_allocatable(0)
+    make_free(plugin)
 
 
 def test_what_a_killed_demo_left_goes_first_and_plain_demo_deletes_the_pod(
     plugin: Installation, figures: Figures
 ) -> None:
-    plugin.uninstall()
-    plugin.wait_allocatable(0)
+    make_free(plugin)
     with started(plugin) as process:
         read_until(process, "Unhealthy: Wedged")
     assert not nothing_is_left(plugin)
@@ -222,8 +226,7 @@ def test_what_a_killed_demo_left_goes_first_and_plain_demo_deletes_the_pod(
 
 
 def test_interrupted_demo_removes_what_it_made(plugin: Installation) -> None:
-    plugin.uninstall()
-    plugin.wait_allocatable(0)
+    make_free(plugin)
     with started(plugin) as process:
         read_until(process, "the pod runs")
         process.send_signal(signal.SIGTERM)
@@ -234,8 +237,7 @@ def test_interrupted_demo_removes_what_it_made(plugin: Installation) -> None:
 
 
 def test_image_that_is_nowhere_is_named_with_a_remedy(plugin: Installation) -> None:
-    plugin.uninstall()
-    plugin.wait_allocatable(0)
+    make_free(plugin)
     with started(plugin, "--image", "localhost/amdgpu-plugin:nowhere") as process:
         told = ended(process)
     assert told.status == 1
