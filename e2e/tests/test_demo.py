@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -24,6 +25,13 @@ from e2e.tests.test_health import says_health_in_pods
 GPU = r"0000:[0-9a-f]{2}:00\.0"
 MOST_S = 150.0
 """Well under the five minutes that it promises."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_of_demos() -> Iterator[None]:
+    """Each leaves a folder of its own on the node, which is this machine."""
+    yield
+    shutil.rmtree("/run/amdgpu-plugin-demo", ignore_errors=True)
 
 
 def make_free(plugin: Installation) -> None:
