@@ -47,6 +47,9 @@ ORDER = (
     "test_sharing",
     "test_uevents",
     "test_oldplugin",
+    "test_examples",
+    "test_remediation",
+    "test_demo",
 )
 FIGURES = pytest.StashKey[Figures]()
 INSTALLATION = pytest.StashKey[Installation]()
