@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from e2e.tests.examples import api_address, example
-from e2e.tests.installation import Installation
+from e2e.tests.examples import example
+from e2e.tests.installation import Installation, api_address
 
 NAMESPACE = "amdgpu-demo"
 RELEASE = "demo"

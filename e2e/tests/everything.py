@@ -8,9 +8,7 @@ from base64 import b64decode
 from dataclasses import dataclass
 
 from e2e.kubernetes import Json, Kubernetes
-from e2e.local import LocalCluster
-from e2e.places import ADDRESS
-from e2e.tests.installation import NAMESPACE, RELEASE, WHOLE, Installation, Values
+from e2e.tests.installation import NAMESPACE, RELEASE, WHOLE, Installation, Values, api_address
 
 # PodMonitor, ServiceMonitor, PrometheusRule and SecurityContextConstraints are kinds of others.
 EVERYTHING: Values = WHOLE | {
@@ -39,11 +37,8 @@ CLUSTER_WIDE = (
 
 
 def everything(cluster: Kubernetes) -> Values:
-    """Without kube-proxy, as on the cluster of this machine, pods reach the API server by the node's address."""
-    if not isinstance(cluster, LocalCluster):
-        return EVERYTHING
-    api = (("KUBERNETES_SERVICE_HOST", ADDRESS), ("KUBERNETES_SERVICE_PORT", "6443"))
-    return EVERYTHING | {"extraEnv": [{"name": name, "value": value} for name, value in api]}
+    """And what its pods need to reach the API server."""
+    return EVERYTHING | {"extraEnv": api_address(cluster)}
 
 
 def left_over(plugin: Installation) -> list[str]:

@@ -8,9 +8,7 @@ from typing import Any
 
 import yaml
 
-from e2e import places
-from e2e.kubernetes import Json, Kubernetes
-from e2e.local import LocalCluster
+from e2e.kubernetes import Json
 from e2e.tests.installation import NAMESPACE, Installation
 from e2e.tests.plugin_image import ROOT
 
@@ -33,17 +31,6 @@ def objects(name: str, *, image: str) -> list[Json]:
     for each in found:
         _replace_images(each, image)
     return found
-
-
-def api_address(cluster: Kubernetes) -> list[Json]:
-    """Variables by which pods reach the API server where its Service has nothing behind it."""
-    if not isinstance(cluster, LocalCluster):
-        return []
-    host, port = places.API.removeprefix("https://").split(":")
-    return [
-        {"name": "KUBERNETES_SERVICE_HOST", "value": host},
-        {"name": "KUBERNETES_SERVICE_PORT", "value": port},
-    ]
 
 
 @contextmanager

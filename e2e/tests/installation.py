@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from e2e import places
 from e2e.kubernetes import Json, Kubernetes, TimedOut, wait_until
+from e2e.local import LocalCluster
 from e2e.places import SOURCES
 from e2e.tests.plugin_image import ImageName
 
@@ -22,6 +24,17 @@ HOLD_S = 3
 QUICK: Values = {"health": {"interval": 5, "recovery_hold": HOLD_S}, "retire_after": 5}
 WHOLE: Values = {"simulate": {"shape": "mi300x"}, "config": QUICK}
 PARTITIONED: Values = {"simulate": {"shape": "mi300x-cpx"}, "config": QUICK}
+
+
+def api_address(cluster: Kubernetes) -> list[Json]:
+    """Variables by which pods reach the API server where its Service has nothing behind it."""
+    if not isinstance(cluster, LocalCluster):
+        return []
+    host, port = places.API.removeprefix("https://").split(":")
+    return [
+        {"name": "KUBERNETES_SERVICE_HOST", "value": host},
+        {"name": "KUBERNETES_SERVICE_PORT", "value": port},
+    ]
 
 
 @dataclass(slots=True)

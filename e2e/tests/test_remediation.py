@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.kubernetes import Json, wait_until
-from e2e.tests.examples import api_address, objects
-from e2e.tests.installation import WHOLE, Installation
+from e2e.tests.examples import objects
+from e2e.tests.installation import WHOLE, Installation, api_address
 
 NAMESPACE = "gpu-remediation"
 MARK = "gpu-remediation.example.com/cordoned"
