@@ -357,6 +357,7 @@ def test_bad_value_is_refused_by_the_name_it_was_given_under(flag: str, value: s
         ("health_interval: 3", "health_interval: unknown key (did you mean health.interval?)"),
         ("health-interval: 3", "health-interval: unknown key (did you mean health.interval?)"),
         ("health: {intervall: 3}", "health.intervall: unknown key (did you mean health.interval?)"),
+        ("helth: {interval: 3}", "helth: unknown key (did you mean health?)"),
         ("replicas: 3", "replicas: unknown key (did you mean sharing.replicas?)"),
         ("quite_something_else: 3", "quite_something_else: unknown key"),
         ("config: /other.yaml", "config: unknown key"),

@@ -50,9 +50,10 @@ def _mapping(value: object, where: str) -> dict[str, object]:
 
 
 def _closest_key(key: str) -> str:
-    """Finds `health.interval` for `health.intervall`, and for `health-interval`, as the flag has it."""
+    """Finds `health.interval` for `health.intervall` and for `health-interval`, `health` for `helth`."""
     spellings = {option.name.replace("-", "_"): key for key, option in _BY_KEY.items() if option.name}
     spellings |= {known: known for known in _BY_KEY}
+    spellings |= {group: group for group in _GROUPS}
     close = difflib.get_close_matches(key.replace("-", "_"), spellings, 1)
     return f"did you mean {spellings[close[0]]}?" if close else ""
 
