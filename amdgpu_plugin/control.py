@@ -29,6 +29,7 @@ ANSWER_SECONDS = 10.0
 RETRY_SECONDS = 5.0
 """Between two tries to get the socket (in a rollout the old pod has it for a while), and two looks at it."""
 _LONGEST_SECONDS = 86400
+_NO_SIMULATION = "this daemon's GPUs are real: inject is for one that was started with --simulate"
 _LONGEST_REASON = 200
 """Characters: it stands in logs, pages and the state directory."""
 
@@ -105,7 +106,8 @@ class ControlServer:
             return _refusal("not a line of JSON")
         verb = request.get("verb") if isinstance(request, dict) else None
         if not isinstance(verb, str) or verb not in self._handlers:
-            return _refusal(f"unknown verb; this daemon knows {', '.join(self._handlers) or 'none'}")
+            known = f"unknown verb; this daemon knows {', '.join(self._handlers) or 'none'}"
+            return _refusal(_NO_SIMULATION if verb == "inject" else known)
         try:
             told = await self._handlers[verb](request)
         except ControlError as error:

@@ -83,6 +83,7 @@ async def test_a_status_that_is_not_rendered_in_time_is_refused_and_says_so(tmp_
         ({"verb": "echo", "refuse": True}, "no"),
         ({"verb": "reboot"}, "unknown verb; this daemon knows echo"),
         ({}, "unknown verb"),
+        ({"verb": "inject"}, "this daemon's GPUs are real"),
     ],
 )
 async def test_a_refusal_says_why(tmp_path: Path, request_: dict[str, object], said: str) -> None:
