@@ -46,6 +46,8 @@ def test_first_lines_say_what_it_shows_how_to_try_it_and_what_to_change(path: Pa
     assert f" -f examples/{path.name}" in head
     assert re.search(r"^#   (kubectl|helm) ", head, re.MULTILINE)
     assert path in VALUES or "# Change: " in head
+    # or what was set before is lost (docs/troubleshoot.md)
+    assert "--reset-then-reuse-values" in head or "helm upgrade" not in head
 
 
 @pytest.mark.parametrize("path", VALUES, ids=ids)
