@@ -57,7 +57,7 @@ cluster-down: $(VENV)/stamp-project  ## remove it
 	@$(PY) -m e2e.cluster down
 
 # What is built is built before pytest's clock starts. Where nothing can be built, the tests say why and skip.
-e2e: $(VENV)/stamp-test  ## end-to-end tests: on KUBECONFIG's cluster, else on one of their own
+e2e: $(VENV)/stamp-test  ## end-to-end tests: on KUBECONFIG's cluster, else on one of their own; TESTS=FILE for one
 	@[ -n "$$KUBECONFIG" ] || $(PY) -m e2e.cluster build || true
 	@$(PY) -m pytest $(TESTS) -o timeout=900 $(ARGS)
 

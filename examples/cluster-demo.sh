@@ -12,7 +12,7 @@ most. Every command is shown. Each step either shows what it says, or the demo e
 
 Needs kubectl and helm with an administrator's rights, and an image of the plugin that the node has or can pull.
 Nothing is touched but a namespace and a ClusterRole of its own and that node's amd.com/gpu; a node that offers GPUs
-already is refused.
+already is refused, and a cluster whose other nodes do: pods that wait for a GPU there could land on the simulated ones.
 What an earlier demo left in that namespace is removed first: one at a time.
 
   --image NAME             the plugin's image; default: what `make image` makes, localhost/amdgpu-plugin:VERSION
@@ -23,6 +23,7 @@ What an earlier demo left in that namespace is removed first: one at a time.
   --kubelet-restart WORDS  a shell command that kills the node's kubelet and has it start again, as in
                            'docker exec kind-control-plane systemctl kill --signal=KILL kubelet'.
                            Without it, the plugin's pod is deleted instead
+  --beside-gpus            go on although other nodes offer amd.com/gpu
   --keep                   leave it installed, to look around
   -h, --help
 
@@ -239,7 +240,7 @@ kubelet_has_plugin() {
 repository=$(cd "$(dirname "$0")/.." && pwd)
 chart=$repository/helm/amdgpu-plugin
 release=demo
-image='' node='' namespace=amdgpu-demo prometheus='' kubelet_restart='' keep=''
+image='' node='' namespace=amdgpu-demo prometheus='' kubelet_restart='' beside_gpus='' keep=''
 helm_options=()
 
 misused() {
@@ -260,6 +261,7 @@ while [ $# -gt 0 ]; do
             esac
             shift
             ;;
+        --beside-gpus) beside_gpus=yes ;;
         --keep) keep=yes ;;
         -h | --help)
             usage
@@ -321,6 +323,9 @@ for program in kubectl helm ${prometheus:+curl}; do
     type -P "$program" > /dev/null || die "$program is not in PATH"
 done
 [ -f "$chart/Chart.yaml" ] || die "there is no chart in $chart: run the script in its own repository"
+for variable in HELM_KUBECONTEXT HELM_KUBEAPISERVER; do
+    [ -z "${!variable-}" ] || die "$variable is set: helm and kubectl could mean two clusters; unset it"
+done
 kubectl get nodes > /dev/null || die 'kubectl reaches no cluster: see kubectl config get-contexts'
 
 if [ -z "$image" ]; then
@@ -349,6 +354,11 @@ if kubectl get namespace "$namespace" > /dev/null 2>&1; then
     node=$asked
 fi
 
+# Of each node: name, whether cordoned, effects of its taints, how many GPUs it offers, whether it is ready.
+all_nodes() {
+    kubectl get nodes -l kubernetes.io/os=linux -o 'jsonpath={range .items[*]}{.metadata.name}|{.spec.unschedulable}|{.spec.taints[*].effect}|{.status.allocatable.amd\.com/gpu}|{.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}'
+}
+
 first_free_node() {
     local name unschedulable effects gpus ready
     while IFS='|' read -r name unschedulable effects gpus ready; do
@@ -357,7 +367,16 @@ first_free_node() {
             echo "$name"
             return
         fi
-    done < <(kubectl get nodes -l kubernetes.io/os=linux -o 'jsonpath={range .items[*]}{.metadata.name}|{.spec.unschedulable}|{.spec.taints[*].effect}|{.status.allocatable.amd\.com/gpu}|{.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}')
+    done < <(all_nodes)
+}
+
+# Names of the other nodes that offer GPUs.
+others_with_gpus() {
+    local name gpus names=''
+    while IFS='|' read -r name _ _ gpus _; do
+        [ "${gpus:-0}" = 0 ] || [ "$name" = "$node" ] || names+=" $name"
+    done < <(all_nodes)
+    printf '%s' "$names"
 }
 
 if [ -z "$node" ]; then
@@ -366,6 +385,10 @@ if [ -z "$node" ]; then
 fi
 kubectl get node "$node" > /dev/null || die "there is no node $node: see kubectl get nodes"
 offers_none || die "$node offers $(offered) amd.com/gpu already: name a node without GPUs, by --node"
+others=$(others_with_gpus)
+[ -z "$others" ] || [ -n "$beside_gpus" ] || die "other nodes offer amd.com/gpu:$others" \
+    'A pod that waits for one of those would be given a simulated one. Take another cluster,' \
+    'or, where nobody can be hurt by it: --beside-gpus'
 hostname=$(node_field '.metadata.labels.kubernetes\.io/hostname')
 version=$(node_field .status.nodeInfo.kubeletVersion)
 plugin=(kubectl -n "$namespace" exec "daemonset/$release-amdgpu-plugin" -- amdgpu-plugin)
@@ -373,6 +396,8 @@ began=$SECONDS
 
 # --- the demo
 
+printf 'On the cluster of the context %s, %s\n' "$(kubectl config current-context 2> /dev/null || echo -)" \
+    "$(kubectl config view --minify -o 'jsonpath={.clusters[0].cluster.server}')"
 step "A namespace that may mount directories of the node ($node, Kubernetes $version)"
 installed=yes
 earlier_events=''

@@ -168,6 +168,17 @@ def test_event_of_another_node_is_not(full: Installation, account: Caller) -> No
     assert told(account, OTHER)[0] == 403
 
 
+def test_event_in_the_name_of_somebody_else_is_not(full: Installation, account: Caller) -> None:
+    by: list[Json] = [
+        {"source": {"component": "kubelet", "host": full.node}},
+        {"source": {"host": full.node}},
+        {"reportingComponent": "kubelet"},
+    ]
+    for changes in by:
+        status, answer = told(account, full.node, **changes)
+        assert (status, "by amdgpu-plugin" in answer["message"]) == (403, True), changes
+
+
 def test_token_that_is_of_no_pod_writes_nothing(full: Installation, account: Caller) -> None:
     unbound = caller(full, bound=False)
     assert unbound.server == account.server

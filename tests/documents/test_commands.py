@@ -165,3 +165,15 @@ def test_commands_are_found_in_blocks_as_people_write_them() -> None:
     assert found == [["status", "-o", "json"], ["ack", "$GPU", "Hot"], ["version"], None]
     assert (first.not_run, second.not_run, third.not_run) == (None, None, "a reason")
     assert third.line == 11
+
+
+def test_an_upgrade_keeps_what_was_set_before() -> None:
+    """Helm forgets it where any value is given and nothing says otherwise; --reuse-values forgets new defaults."""
+    upgrades = [
+        (block, words)
+        for block in blocks(*SHELL)
+        for words in commands(block)
+        if words[:2] == ["helm", "upgrade"]
+    ]
+    assert upgrades != []
+    assert [str(block) for block, words in upgrades if "--reset-then-reuse-values" not in words] == []

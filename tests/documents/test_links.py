@@ -53,3 +53,9 @@ def test_the_index_names_every_document() -> None:
     index = (ROOT / "docs" / "README.md").read_text()
     names = sorted(Path(page.path).name for page in pages() if page.path.parent == ROOT / "docs")
     assert [name for name in names if f"({name})" not in index and name != "README.md"] == []
+
+
+def test_every_picture_is_on_a_page() -> None:
+    shown = "\n".join(page.path.read_text() for page in pages())
+    pictures = [path.name for path in (ROOT / "docs" / "images").iterdir()]
+    assert [name for name in pictures if f"images/{name}" not in shown] == []

@@ -20,6 +20,8 @@ KUBECTL = """#!/bin/sh
 case "$*" in
     *"get namespace"*) exit "${NAMESPACE_STATUS:-1}" ;;
     *"get nodes -l"*) printf '%s\\n' "$NODES" ;;
+    *"current-context"*) echo kind-x ;;
+    *"config view"*) printf https://127.0.0.1:6443 ;;
     *"get node "*amd*gpu*) printf %s "$OFFERED" ;;
     *"get node "*hostname*) printf host-of-it ;;
     *"get node "*kubeletVersion*) printf v1.36.3 ;;
@@ -92,7 +94,16 @@ def demo(folder: Path, *options: str, missing: str = "", **told: str) -> Demo:
 
 def test_help_names_every_option(tmp_path: Path) -> None:
     told = demo(tmp_path, "--help")
-    named = ("--image", "--node", "--namespace", "--prometheus", "--kubelet-restart", "--keep", "-- ")
+    named = (
+        "--image",
+        "--node",
+        "--namespace",
+        "--prometheus",
+        "--kubelet-restart",
+        "--keep",
+        "--beside-gpus",
+        "-- ",
+    )
     assert (told.status, [word for word in named if word not in told.out]) == (0, [])
 
 
@@ -152,7 +163,7 @@ def test_first_node_that_takes_pods_and_has_no_gpus_is_chosen(tmp_path: Path) ->
         "chosen||PreferNoSchedule|0|True",
         PLAIN_NODE,
     )
-    told = demo(tmp_path, NODES="\n".join(nodes))
+    told = demo(tmp_path, "--beside-gpus", NODES="\n".join(nodes))
     assert "(chosen, Kubernetes v1.36.3)" in told.out
     assert told.values["nodeSelector"] == {"kubernetes.io/hostname": "host-of-it"}
 
@@ -167,6 +178,24 @@ def test_node_with_gpus_is_refused(tmp_path: Path) -> None:
     told = demo(tmp_path, "--node", "gpus", OFFERED="8")
     assert (told.status, told.out) == (1, "")
     assert "gpus offers 8 amd.com/gpu already" in told.err
+
+
+def test_cluster_with_gpus_on_other_nodes_is_refused(tmp_path: Path) -> None:
+    told = demo(tmp_path, NODES=f"{PLAIN_NODE}\none|true|NoSchedule|8|True\ntwo|||4|")
+    assert (told.status, told.out) == (1, "")
+    assert "other nodes offer amd.com/gpu: one two" in told.err
+    assert "--beside-gpus" in told.err
+
+
+def test_cluster_is_named_before_anything_is_made(tmp_path: Path) -> None:
+    assert demo(tmp_path).out.startswith("On the cluster of the context kind-x, https://127.0.0.1:6443\n")
+
+
+@pytest.mark.parametrize("variable", ["HELM_KUBECONTEXT", "HELM_KUBEAPISERVER"])
+def test_helm_that_is_led_to_another_cluster_is_refused(tmp_path: Path, variable: str) -> None:
+    told = demo(tmp_path, **{variable: "prod"})
+    assert (told.status, told.out) == (1, "")
+    assert f"{variable} is set" in told.err
 
 
 def test_namespace_of_somebody_else_is_refused(tmp_path: Path) -> None:

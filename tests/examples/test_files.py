@@ -42,9 +42,12 @@ def test_manifest_is_valid(path: Path, version: str) -> None:
 @pytest.mark.parametrize("path", [*MANIFESTS, *VALUES], ids=ids)
 def test_first_lines_say_what_it_shows_how_to_try_it_and_what_to_change(path: Path) -> None:
     head = "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
-    assert path.name in head
+    # as from the repository's folder
+    assert f" -f examples/{path.name}" in head
     assert re.search(r"^#   (kubectl|helm) ", head, re.MULTILINE)
     assert path in VALUES or "# Change: " in head
+    # or what was set before is lost (docs/troubleshoot.md)
+    assert "--reset-then-reuse-values" in head or "helm upgrade" not in head
 
 
 @pytest.mark.parametrize("path", VALUES, ids=ids)

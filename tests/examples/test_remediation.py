@@ -29,12 +29,21 @@ def script() -> ModuleType:
 
 
 def node(
-    name: str, status: str | None, *, minutes: float = 60, cordoned: bool = False, marked: bool = False
+    name: str,
+    status: str | None,
+    *,
+    minutes: float = 60,
+    silent: float = 5,
+    cordoned: bool = False,
+    marked: bool = False,
 ) -> Node:
-    """With the condition as it has been for so long; None: without."""
-    since = (NOW - timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """With the condition as it has been for `minutes`, told last `silent` minutes ago; None: without."""
+    since, heartbeat = (
+        (NOW - timedelta(minutes=ago)).strftime("%Y-%m-%dT%H:%M:%SZ") for ago in (minutes, silent)
+    )
     ready = {"type": "Ready", "status": "True", "lastTransitionTime": since}
     ours = {"type": "AMDGPUUnhealthy", "status": status, "lastTransitionTime": since}
+    ours["lastHeartbeatTime"] = heartbeat
     return {
         "metadata": {
             "name": name,
@@ -93,6 +102,21 @@ def test_young_condition_is_waited_for(script: ModuleType) -> None:
 def test_own_cordon_stays_while_nobody_says_that_it_is_well(script: ModuleType, status: str | None) -> None:
     (said,) = planned(script, [node("a", status, cordoned=True, marked=True)]).values()
     assert said == ("leave", f"cordoned by this job; AMDGPUUnhealthy is {status or 'not set'}")
+
+
+def test_condition_that_nobody_tells_any_more_changes_nothing(script: ModuleType) -> None:
+    """As after an uninstall, which leaves its last word."""
+    fleet = [
+        node("a", "True", silent=15),
+        node("b", "True", silent=16),
+        node("c", "False", silent=16, cordoned=True, marked=True),
+        node("d", "False", silent=16),
+    ]
+    assert planned(script, fleet, most=9) == {
+        "a": ("cordon", "unhealthy for 60 min"),
+        "b": ("leave", "AMDGPUUnhealthy is True, told last 16 min ago"),
+        "c": ("leave", "AMDGPUUnhealthy is False, told last 16 min ago"),
+    }
 
 
 def test_what_a_person_did_is_left_alone(script: ModuleType) -> None:

@@ -468,7 +468,7 @@ PLUGIN = Row(
         own(
             "Kernel events",
             "In each step of time. Lost: our buffer was full, all is looked at anew then. Without sense: not from the "
-            "kernel, or garbled. Missed: a GPU changed and no event told of it; `amdgpu-plugin doctor` says why.",
+            "kernel, or garbled. Missed: a GPU changed and no event told of it; `amdgpu-plugin doctor` says why (AmdGpuPluginDeaf).",
             Query(
                 f"sum by (action, subsystem)"
                 f" ({_.rise('amdgpu_plugin_uevents_total', f'{AT}, action, subsystem')}) > 0",
@@ -482,7 +482,8 @@ PLUGIN = Row(
         own(
             "Told to Kubernetes",
             "Events by result, and requests that failed by reason, in each step of time. Held back: a limit; it is told "
-            "later as it then stands. Empty where neither Events nor the node condition is on: docs/events.md.",
+            "later as it then stands. Empty where neither Events nor the node condition is on: docs/events.md. Failing for an "
+            "hour: AmdGpuPluginKubernetesErrors.",
             Query(
                 f"sum by (result) ({_.rise('amdgpu_plugin_kubernetes_events_total', f'{AT}, result')})",
                 "Events {{result}}",
