@@ -33,8 +33,9 @@ class Change:
     """Something to tell.
 
     `eased`: it stands, and makes no device unhealthy any more. `trouble` is None where it is over. `at` is
-    when it happened, `since` when the trouble came (UNIX times). `others` are what else makes devices of the
-    same GPU unhealthy. `missed` counts changes of the same before it that were not told.
+    when it happened, to a pod when it was seen to hold what is ill; `since` when the trouble came (UNIX
+    times). `others` are what else makes devices of the same GPU unhealthy. `missed` counts changes of the
+    same before it that were not told.
     """
 
     subject: Subject
@@ -156,7 +157,7 @@ def _change(
         subject=subject,
         kind=kind,
         trouble=current[of_gpu] if eased else trouble,
-        at=since if was is None else seen.at,
+        at=since if was is None and not subject.pod else seen.at,
         since=since,
         others=tuple(
             each.condition
