@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from amdgpu_plugin.exposition.kubernetes.event import shortened
+from amdgpu_plugin.exposition.kubernetes.event import SIMULATED, shortened
 from amdgpu_plugin.exposition.kubernetes.standing import gpus
 from amdgpu_plugin.health.conditions import FACTS
 from amdgpu_plugin.node import NodeState
@@ -52,7 +52,13 @@ def ill(before: Mapping[str, Ill], state: NodeState) -> dict[str, Ill]:
 
 
 def wording(
-    ills: Mapping[str, Ill], state: NodeState, *, now: float, delay_seconds: float, settled: bool
+    ills: Mapping[str, Ill],
+    state: NodeState,
+    *,
+    now: float,
+    delay_seconds: float,
+    settled: bool,
+    simulated: bool = False,
 ) -> Wording | None:
     """What it should say; None while it should stay as it is.
 
@@ -60,13 +66,13 @@ def wording(
     """
     lasting = {address: each for address, each in ills.items() if now - each.since >= delay_seconds}
     if lasting:
-        return _unhealthy(lasting, state)
+        return _unhealthy(lasting, state, SIMULATED * simulated)
     if ills or not settled:
         return None
-    return Wording("False", HEALTHY, "no GPU is unhealthy")
+    return Wording("False", HEALTHY, f"{SIMULATED * simulated}no GPU is unhealthy")
 
 
-def _unhealthy(lasting: Mapping[str, Ill], state: NodeState) -> Wording:
+def _unhealthy(lasting: Mapping[str, Ill], state: NodeState, before: str) -> Wording:
     known = gpus(state)
     products = {address: known[address].product for address in lasting if address in known}
     parts = (
@@ -75,7 +81,7 @@ def _unhealthy(lasting: Mapping[str, Ill], state: NodeState) -> Wording:
     )
     reasons = {each.condition for each in lasting.values()}
     reason = reasons.pop() if len(reasons) == 1 else SEVERAL
-    return Wording("True", reason, shortened("; ".join(parts), MESSAGE_BYTES))
+    return Wording("True", reason, shortened(before + "; ".join(parts), MESSAGE_BYTES))
 
 
 def patch(wording: Wording, *, heartbeat: float, transition: float | None) -> Json:

@@ -32,10 +32,13 @@ def words(
     *,
     delay: float = 300.0,
     settled: bool = True,
+    simulated: bool = False,
     before: dict[str, Ill] | None = None,
 ) -> Wording | None:
     ills = node_condition.ill(before or {}, seen)
-    return node_condition.wording(ills, seen, now=UNIX + seconds, delay_seconds=delay, settled=settled)
+    return node_condition.wording(
+        ills, seen, now=UNIX + seconds, delay_seconds=delay, settled=settled, simulated=simulated
+    )
 
 
 # -- When --
@@ -91,6 +94,13 @@ def test_partitions_are_one_gpu() -> None:
     said = words(seen, 300)
     assert said is not None
     assert said.message == f"{A} (AMD Instinct MI300X): Overheated"
+
+
+@pytest.mark.parametrize("seen", [WELL, HOT])
+def test_simulated_gpus_are_said_to_be_such(seen: NodeState) -> None:
+    real, simulated = words(seen, 300), words(seen, 300, simulated=True)
+    assert real is not None
+    assert simulated == replace(real, message=f"Simulated: {real.message}")
 
 
 def test_message_of_many_gpus_is_cut() -> None:
