@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from amdgpu_plugin.exposition.kubernetes.bucket import Bucket
-from amdgpu_plugin.exposition.kubernetes.standing import Subject, Trouble, Weight, holds, standing
+from amdgpu_plugin.exposition.kubernetes.standing import Subject, Trouble, Weight, holdings, standing
 from amdgpu_plugin.health.evidence import Moment
 from amdgpu_plugin.node import NodeState
 
@@ -87,9 +87,12 @@ class Story:
         return changes
 
     def _leave_pods_that_left(self, state: NodeState, current: Mapping[Subject, Trouble]) -> None:
-        over = (self.told.keys() | self._seen.keys()) - current.keys()
-        if state.holders is not None:
-            for subject in [each for each in over if each.pod and not holds(state, each)]:
+        over = {each for each in self.told.keys() | self._seen.keys() if each.pod} - current.keys()
+        if not over or state.holders is None:
+            return
+        held = holdings(state)
+        for subject in over:
+            if (subject.gpu, subject.namespace, subject.pod) not in held:
                 self.told.pop(subject, None)
                 self._seen.pop(subject, None)
 
