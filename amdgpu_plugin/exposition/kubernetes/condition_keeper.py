@@ -60,12 +60,12 @@ class ConditionKeeper:
     async def look(self) -> Problem | None:
         """One look at the node, and a word to the API server if there is one to say."""
         now, state = self.moment(), self.node.value
-        self._ills = node_condition.ill(self._ills, state)
+        self._ills = node_condition.ill(self._ills, state, now)
         settled = now.monotonic >= self.settled_at
         wanted = node_condition.wording(
             self._ills,
             state,
-            now=now.unix,
+            now=now.monotonic,
             delay_seconds=self.delay_seconds,
             settled=settled,
             simulated=self.simulated,

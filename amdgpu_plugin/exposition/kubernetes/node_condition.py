@@ -8,6 +8,7 @@ from typing import Any, Literal
 from amdgpu_plugin.exposition.kubernetes.event import SIMULATED, shortened
 from amdgpu_plugin.exposition.kubernetes.standing import gpus
 from amdgpu_plugin.health.conditions import FACTS
+from amdgpu_plugin.health.evidence import Moment
 from amdgpu_plugin.node import NodeState
 
 TYPE = "AMDGPUUnhealthy"
@@ -20,7 +21,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Ill:
-    """Why a GPU's devices are unhealthy, and since when without a break (a UNIX time)."""
+    """Why a GPU's devices are unhealthy, and since when without a break: monotonic, no clock moves it."""
 
     condition: str
     since: float
@@ -35,7 +36,7 @@ class Wording:
     message: str
 
 
-def ill(before: Mapping[str, Ill], state: NodeState) -> dict[str, Ill]:
+def ill(before: Mapping[str, Ill], state: NodeState, now: Moment) -> dict[str, Ill]:
     """GPUs of which a device is unhealthy by an enforced condition, by address; `before` are those last time.
 
     Facts about IDs are no illness. One condition that follows another goes on with its time.
@@ -44,9 +45,8 @@ def ill(before: Mapping[str, Ill], state: NodeState) -> dict[str, Ill]:
     for listed in state.devices:
         verdict, address = listed.verdict, listed.gpu.pci_address
         if verdict is not None and verdict.condition not in FACTS:
-            since = min(
-                each.since for each in (verdict, before.get(address), found.get(address)) if each is not None
-            )
+            known = before.get(address) or found.get(address)
+            since = now.monotonic - max(0.0, now.unix - verdict.since) if known is None else known.since
             found[address] = Ill(verdict.condition, since)
     return found
 
@@ -62,7 +62,7 @@ def wording(
 ) -> Wording | None:
     """What it should say; None while it should stay as it is.
 
-    `settled`: everything was looked at long enough for silence to mean health.
+    `now` is monotonic. `settled`: everything was looked at long enough for silence to mean health.
     """
     lasting = {address: each for address, each in ills.items() if now - each.since >= delay_seconds}
     if lasting:
