@@ -30,7 +30,7 @@ class ToldFile:
                 said = json.loads(file.read(_LIMIT_BYTES))
             ours = said["format"] == _FORMAT and tuple(said["owner"]) == self._owner
             return dict(_read(each) for each in said["told"]) if ours else {}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             return {}
 
     def save(self, told: Mapping[Subject, Told]) -> None:

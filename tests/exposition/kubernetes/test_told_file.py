@@ -45,6 +45,7 @@ def test_no_file_is_nothing(tmp_path: Path) -> None:
         json.dumps({"format": 1, "owner": OWNER, "told": [["a", "b", "", "", "grave", 5]]}),
         json.dumps({"format": 1, "owner": OWNER, "told": [["a", 1, "", "", "inform", 5]]}),
         json.dumps({"format": 1, "owner": OWNER, "told": [["a", "b", "", "", "inform", "5"]]}),
+        json.dumps({"format": 1, "owner": OWNER, "told": [["a", "b", "", "", "inform", 10**400]]}),
         json.dumps({"format": 1, "owner": OWNER, "told": [["a"]]}),
     ],
 )
