@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from amdgpu_plugin.discovery.inventory import ComputeDevice, Gpu
 from amdgpu_plugin.discovery.naming import GivenNames, Naming
+from amdgpu_plugin.health.evidence import LAST_TIME
 from amdgpu_plugin.kept_file import read_whole, replace_whole
 from amdgpu_plugin.node import ListedDevice
 
@@ -21,8 +22,6 @@ log = logging.getLogger(__name__)
 FILE = "state.json"
 _FORMAT = 1
 _LONGEST_TEXT = 4096
-_LAST_TIME = 253402300799.0
-"""The end of the year 9999, as UNIX time in seconds."""
 _MOST = 65535
 """Of NUMA nodes and of replicas, to be sure."""
 _ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
@@ -111,7 +110,7 @@ def _refused(word: str) -> NoReturn:
 
 def _checked(said: Any) -> Any:
     """What was read, if every number and text in it is one that this can have written. ValueError."""
-    if isinstance(said, float) and not 0 <= said <= _LAST_TIME:
+    if isinstance(said, float) and not 0 <= said <= LAST_TIME:
         raise ValueError(f"{said} is out of range")
     if isinstance(said, int) and not 0 <= said < 1 << 63:
         raise ValueError("a whole number is out of range")
