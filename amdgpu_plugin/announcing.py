@@ -78,6 +78,7 @@ def _edges(
             instruments=instruments,
             keep=partial(_keep, file, lane),
             moment=CLOCKS.moment,
+            simulated=config.simulate is not None,
         ).run
     if config.kubernetes_node_condition:
         found["node-condition"] = ConditionKeeper(
@@ -87,5 +88,6 @@ def _edges(
             delay_seconds=config.kubernetes_node_condition_delay_seconds,
             settled_at=settled_at,
             moment=CLOCKS.moment,
+            simulated=config.simulate is not None,
         ).run
     return found

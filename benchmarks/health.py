@@ -396,6 +396,7 @@ def _idling(
 ) -> Iterator[subprocess.Popen[bytes]]:
     options = ["run", "--sysfs-root", root, "--device-plugins-dir", plugins, "--log-level", "error"]
     options += ["--state-dir", os.path.join(plugins, "state"), "--http-address", ""]
+    options += ["--pod-resources-dir", os.path.join(plugins, "pod-resources")]
     with open(out, "wb") as file:
         process = subprocess.Popen([*command, *options], stdout=file)
     try:

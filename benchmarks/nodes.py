@@ -52,6 +52,9 @@ def daemon(root: str, plugins: str, *options: str) -> Iterator[subprocess.Popen[
             "--log-level",
             "error",
             *(() if "--http-address" in options else ("--http-address", "127.0.0.1:0")),
+            # none: a kubelet of this machine has nothing to say of simulated GPUs
+            "--pod-resources-dir",
+            os.path.join(plugins, "pod-resources"),
             *(() if "--state-dir" in options else ("--state-dir", os.path.join(plugins, "state"))),
             *options,
         ],

@@ -116,6 +116,14 @@ async def test_node_and_holder_get_just_the_events_of_a_fault_and_its_end(
         (*NODE, "DriverUnboundCleared"),
         (*POD, "DriverUnboundCleared"),
     ]
+    told = [event["message"] for event in api.events] + [
+        condition["message"]
+        for asked in api.asked
+        if asked.path.endswith("/status")
+        for condition in asked.json.get("status", {}).get("conditions", ())
+    ]
+    assert len(told) > len(api.events)
+    assert all(message.startswith("Simulated: ") for message in told)
     assert [held in event["message"] for event in api.events] == [True, True, False, True, True]
     assert counted == {
         ("kubernetes_events_total", "sent"): 5.0,

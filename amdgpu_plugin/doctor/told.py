@@ -10,11 +10,10 @@ from typing import Any
 
 from amdgpu_plugin.discovery.inventory import ComputeDevice, Driver, Gpu, Inventory, Link, Skipped
 from amdgpu_plugin.doctor.looked import Daemon, Registration
+from amdgpu_plugin.health.evidence import LAST_TIME
 from amdgpu_plugin.node import Condition, GpuStatus, ListedDevice, NodeState, Verdict
 
 _Document = Mapping[str, Any]
-_LAST_TIME = 253402300799
-"""The end of the year 9999, as UNIX time in seconds."""
 
 
 class SenselessAnswerError(ValueError):
@@ -154,6 +153,6 @@ def _number(value: Any) -> int | None:
 
 
 def _time(since: Any) -> float:
-    if not 0 <= since <= _LAST_TIME:  # NaN is not, either
+    if not 0 <= since <= LAST_TIME:  # NaN is not, either
         raise ValueError(f"{since} is no time")
     return float(since)

@@ -9,7 +9,7 @@ from amdgpu_plugin.node import NodeState
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What stays as it is while the daemon runs.
+    """What is so of the daemon itself; all but `events` for as long as it runs.
 
     `expected_gpus` is how many GPUs the operator says this node has, None where nothing was said. `events` is
     where uevents come from. `started_at` is a UNIX time in seconds. `node` is the node's name, None where it
@@ -65,4 +65,5 @@ class Snapshot:
 
     def is_same_as(self, other: "Snapshot") -> bool:
         """Whether pages made of the two are equal, found without comparing states that are large."""
-        return self.state is other.state and self.registrations == other.registrations
+        small = (self.about, self.registrations) == (other.about, other.registrations)
+        return self.state is other.state and small

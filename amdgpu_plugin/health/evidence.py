@@ -6,6 +6,9 @@ from amdgpu_plugin.health.events import Event
 from amdgpu_plugin.telemetry.presence import Presence
 from amdgpu_plugin.telemetry.readings import Readings
 
+LAST_TIME = 253402300799.0
+"""The end of the year 9999, as UNIX time in seconds: what is beyond is no time that anybody wrote."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:

@@ -1,8 +1,8 @@
 """Whether kernel events reach us: a GPU that comes, goes or changes its driver is told of. Pure.
 
 In some containers a netlink socket opens and never hears anything (a user namespace, an LSM), without an
-error. What looks find and no event tells is counted. An event may come a little before or after the look, so
-that neither says anything for a while.
+error. What looks find and no event tells is counted. An event may come a while before or after the look, so
+that neither says anything at once.
 """
 
 from dataclasses import dataclass, field
@@ -11,8 +11,10 @@ from amdgpu_plugin.telemetry.presence import Bound, Gone, NotSeen, Presence, Unb
 
 BEFORE_SECONDS = 30.0
 """An event that came so long before a look may be what it found: a look under way may be believed late."""
-AFTER_SECONDS = 10.0
-"""So long may an event be on its way, as after a process that stood still."""
+AFTER_SECONDS = 300.0
+"""So long may an event be on its way. The link to the driver is there before the driver's probe and goes
+before its removal; the event comes when that is done (drivers/base/dd.c), for amdgpu tens of seconds later.
+"""
 
 _Kind = type[Bound] | type[Gone] | type[Unbound]
 
@@ -25,7 +27,8 @@ class Hearing:
     _kinds: dict[str, _Kind] = field(default_factory=dict)
     _heard: dict[str, float] = field(default_factory=dict)
     _heard_any: float | None = None
-    _waiting: dict[str, float] = field(default_factory=dict)
+    _waiting: dict[str, tuple[float, _Kind]] = field(default_factory=dict)
+    """Since when an event is waited for, and what the GPU was before."""
 
     def heard(self, address: str, now: float) -> None:
         """An event told of the GPU."""
@@ -48,11 +51,13 @@ class Hearing:
             return
         before, self._kinds[address] = self._kinds.get(address), type(presence)
         if before is not None and before is not type(presence) and not self._was_told(address, now):
-            self._waiting.setdefault(address, now)
+            _, was = self._waiting.setdefault(address, (now, before))
+            if was is type(presence) is Unbound:
+                del self._waiting[address]  # a probe that failed: the kernel tells nobody
 
     def passed(self, now: float) -> int:
         """How many changes are missed for certain by now, that were not before."""
-        late = [address for address, since in self._waiting.items() if now - since >= AFTER_SECONDS]
+        late = [address for address, (since, _) in self._waiting.items() if now - since >= AFTER_SECONDS]
         for address in late:
             del self._waiting[address]
         self.missed += len(late)

@@ -139,7 +139,8 @@ def _verdict(
         # What it is to be served as must have stayed the same for a while.
         anew = listed.named_anew is not None and not superseded
         lasts = before is not None and before.condition == RETIRED and (not anew or before.detail == why)
-        return Verdict(RETIRED, why, before.since if before is not None and lasts else now)
+        # A clock that jumped back must not keep it here for as long as it jumped.
+        return Verdict(RETIRED, why, min(before.since, now) if before is not None and lasts else now)
     stays = condition == HELD_ELSEWHERE or (condition == RETIRED and mode is None)
     return before if stays else None
 

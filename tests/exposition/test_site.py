@@ -22,7 +22,7 @@ from amdgpu_plugin.exposition.snapshot import Snapshot
 from amdgpu_plugin.instruments import Instruments
 from amdgpu_plugin.lanes import Lane
 from tests.exposition.clients import Answered, Listener, listening
-from tests.exposition.states import GPU, MI300X, REGISTERED, UNBOUND, A, node, shot, whole
+from tests.exposition.states import ABOUT, GPU, MI300X, REGISTERED, UNBOUND, A, node, shot, whole
 
 
 @dataclass(slots=True)
@@ -67,6 +67,25 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(rendering, "families", noted_families)
     monkeypatch.setattr(rendering, "node_document", noted_document)
     return done
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/", b"heard from the kernel"),
+        ("/metrics", b'events="kernel"'),
+        ("/api/v1/node", b'"events": "kernel"'),
+    ],
+)
+async def test_that_nobody_listens_any_more_shows_on_a_node_that_does_not_change(
+    path: str, told: bytes
+) -> None:
+    heard = shot(node(whole()), about=replace(ABOUT, events="kernel"))
+    async with serving(heard) as served:
+        before = await served.get(path)
+        served.snapshot = replace(heard, about=replace(ABOUT, events="none"))
+        after = await served.get(path)
+    assert (told in before.body, told in after.body) == (True, False)
 
 
 async def test_metrics_are_the_nodes_and_the_daemons_in_the_classic_format() -> None:

@@ -34,11 +34,16 @@ def after(*steps: tuple[float, str | Presence]) -> int:
     ("steps", "missed"),
     [
         ([(0, BOUND), (5, UNBOUND)], 1),
-        ([(0, BOUND), (5, GONE), (16, GONE), (25, BOUND)], 2),
+        ([(0, BOUND), (5, GONE), (6 + AFTER_SECONDS, GONE), (500, BOUND)], 2),
         ([(0, BOUND), (5, "heard"), (5, UNBOUND)], 0),
         ([(0, BOUND), (5, UNBOUND), (5.003, "heard")], 0),
         ([(0, BOUND), (5, UNBOUND), (5 + AFTER_SECONDS - 0.1, "heard")], 0),
-        ([(0, BOUND), (5, UNBOUND), (5 + AFTER_SECONDS, UNBOUND), (16, "heard")], 1),
+        ([(0, BOUND), (5, UNBOUND), (5 + AFTER_SECONDS, UNBOUND), (6 + AFTER_SECONDS, "heard")], 1),
+        # a probe takes its time: the link is there from its begin, the event comes at its end
+        ([(0, UNBOUND), (5, BOUND), (125, "heard")], 0),
+        # and one that fails sends none
+        ([(0, UNBOUND), (5, BOUND), (60, UNBOUND)], 0),
+        ([(0, BOUND), (5, UNBOUND), (60, BOUND)], 1),
         ([(0, "heard"), (1, BOUND), (BEFORE_SECONDS, UNBOUND)], 0),
         ([(0, "heard"), (1, BOUND), (BEFORE_SECONDS + 0.1, UNBOUND)], 1),
         ([(0, BOUND), (5, "other heard"), (5, UNBOUND)], 1),

@@ -250,6 +250,15 @@ def test_what_an_id_is_to_be_served_as_must_stay_the_same_before_it_moves() -> N
     assert told(named(second, "amd.com/cpx_nps1", 16)) == ("amd.com/cpx_nps1", None)
 
 
+def test_a_clock_that_was_ahead_keeps_no_id_back() -> None:
+    """What came at a time that is not yet came now: else it would stay for as long as the clock jumped back."""
+    judged = with_verdicts((whole(),), {}, {A: "CPX"}, now=86_400.0)
+    for now in (7.0, 607.0):
+        judged = with_verdicts(judged, {}, {A: "CPX"}, now=now)
+        assert [each.verdict.since for each in judged if each.verdict is not None] == [7.0]
+    assert without_left(judged, {}, now=607.0, retire_after_seconds=600) == ()
+
+
 def test_a_superseded_id_is_retired_whatever_its_gpu_has_besides() -> None:
     wedged = GpuStatus(verdict=Verdict("Wedged", "WEDGED=rebind", 3.0))
     (listed,) = with_verdicts((whole(),), {A: wedged}, {A: "CPX"}, now=7)

@@ -41,6 +41,7 @@ class Announcer:
     instruments: Instruments
     keep: Callable[[dict[Subject, Told]], Awaitable[None]]
     moment: Callable[[], Moment]
+    simulated: bool = False
     sleep: Sleep = asyncio.sleep
     outbox: Outbox = field(default_factory=Outbox)
     _sent: dict[Subject, Told] = field(init=False)
@@ -79,7 +80,7 @@ class Announcer:
             known = known or gpus(state)
             self._number = max(self._number + 1, time.time_ns())
             gpu = known.get(change.subject.gpu)
-            self.outbox.put(event(change, gpu, node=self.name, number=self._number))
+            self.outbox.put(event(change, gpu, node=self.name, number=self._number, simulated=self.simulated))
             self._wanted.set()
         result.labels("held_back").inc(story.held_back - held_back)
         result.labels("dropped").inc(self.outbox.dropped - dropped)

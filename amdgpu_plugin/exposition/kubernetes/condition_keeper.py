@@ -35,6 +35,7 @@ class ConditionKeeper:
     delay_seconds: float
     settled_at: float
     moment: Callable[[], Moment]
+    simulated: bool = False
     sleep: Sleep = asyncio.sleep
     _ills: dict[str, Ill] = field(default_factory=dict)
     _known: bool = False
@@ -59,10 +60,15 @@ class ConditionKeeper:
     async def look(self) -> Problem | None:
         """One look at the node, and a word to the API server if there is one to say."""
         now, state = self.moment(), self.node.value
-        self._ills = node_condition.ill(self._ills, state)
+        self._ills = node_condition.ill(self._ills, state, now)
         settled = now.monotonic >= self.settled_at
         wanted = node_condition.wording(
-            self._ills, state, now=now.unix, delay_seconds=self.delay_seconds, settled=settled
+            self._ills,
+            state,
+            now=now.monotonic,
+            delay_seconds=self.delay_seconds,
+            settled=settled,
+            simulated=self.simulated,
         )
         # While it should stay as it is, only the heartbeat goes on.
         wording = wanted or self._said

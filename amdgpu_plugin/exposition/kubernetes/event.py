@@ -18,6 +18,8 @@ NODE_NAMESPACE = "default"
 MESSAGE_BYTES, DETAIL_BYTES, INSTANCE_BYTES, NAME_BYTES = 1024, 300, 128, 253
 SHOWN_DEVICES = 8
 CUT = "…"
+SIMULATED = "Simulated: "
+"""Before messages about GPUs that are not real."""
 
 Json = dict[str, Any]
 
@@ -45,7 +47,7 @@ class Event:
         return self.body | {"involvedObject": self.body["involvedObject"] | {"uid": uid}}
 
 
-def event(change: Change, gpu: Gpu | None, *, node: str, number: int) -> Event:
+def event(change: Change, gpu: Gpu | None, *, node: str, number: int, simulated: bool = False) -> Event:
     """`number` makes the name: another for each Event of a node. `gpu` is None where it is known no more."""
     body: Json = {
         "apiVersion": "v1",
@@ -53,7 +55,7 @@ def event(change: Change, gpu: Gpu | None, *, node: str, number: int) -> Event:
         "metadata": {"name": _name(node, number), "namespace": change.subject.namespace or NODE_NAMESPACE},
         "involvedObject": _object(change, node),
         "reason": _reason(change),
-        "message": _message(change, gpu),
+        "message": shortened(SIMULATED * simulated + _message(change, gpu), MESSAGE_BYTES),
         "type": "Warning" if change.kind == "raised" and not change.subject.is_fact else "Normal",
         "action": change.kind.capitalize(),
         "count": 1,
@@ -93,7 +95,7 @@ def _message(change: Change, gpu: Gpu | None) -> str:
         parts.append(f"{change.missed} changes of it before this one were not told.")
     if change.kind == "raised":
         parts.append(CONDITIONS[subject.condition].advice.replace("`", ""))
-    return shortened(" ".join(parts), MESSAGE_BYTES)
+    return " ".join(parts)
 
 
 def _what(change: Change) -> str:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from amdgpu_plugin.exposition.kubernetes.event import shortened
+from amdgpu_plugin.exposition.kubernetes.event import SIMULATED, shortened
 from amdgpu_plugin.exposition.kubernetes.standing import gpus
 from amdgpu_plugin.health.conditions import FACTS
+from amdgpu_plugin.health.evidence import Moment
 from amdgpu_plugin.node import NodeState
 
 TYPE = "AMDGPUUnhealthy"
@@ -20,7 +21,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Ill:
-    """Why a GPU's devices are unhealthy, and since when without a break (a UNIX time)."""
+    """Why a GPU's devices are unhealthy, and since when without a break: monotonic, no clock moves it."""
 
     condition: str
     since: float
@@ -35,7 +36,7 @@ class Wording:
     message: str
 
 
-def ill(before: Mapping[str, Ill], state: NodeState) -> dict[str, Ill]:
+def ill(before: Mapping[str, Ill], state: NodeState, now: Moment) -> dict[str, Ill]:
     """GPUs of which a device is unhealthy by an enforced condition, by address; `before` are those last time.
 
     Facts about IDs are no illness. One condition that follows another goes on with its time.
@@ -44,29 +45,34 @@ def ill(before: Mapping[str, Ill], state: NodeState) -> dict[str, Ill]:
     for listed in state.devices:
         verdict, address = listed.verdict, listed.gpu.pci_address
         if verdict is not None and verdict.condition not in FACTS:
-            since = min(
-                each.since for each in (verdict, before.get(address), found.get(address)) if each is not None
-            )
+            known = before.get(address) or found.get(address)
+            since = now.monotonic - max(0.0, now.unix - verdict.since) if known is None else known.since
             found[address] = Ill(verdict.condition, since)
     return found
 
 
 def wording(
-    ills: Mapping[str, Ill], state: NodeState, *, now: float, delay_seconds: float, settled: bool
+    ills: Mapping[str, Ill],
+    state: NodeState,
+    *,
+    now: float,
+    delay_seconds: float,
+    settled: bool,
+    simulated: bool = False,
 ) -> Wording | None:
     """What it should say; None while it should stay as it is.
 
-    `settled`: everything was looked at long enough for silence to mean health.
+    `now` is monotonic. `settled`: everything was looked at long enough for silence to mean health.
     """
     lasting = {address: each for address, each in ills.items() if now - each.since >= delay_seconds}
     if lasting:
-        return _unhealthy(lasting, state)
+        return _unhealthy(lasting, state, SIMULATED * simulated)
     if ills or not settled:
         return None
-    return Wording("False", HEALTHY, "no GPU is unhealthy")
+    return Wording("False", HEALTHY, f"{SIMULATED * simulated}no GPU is unhealthy")
 
 
-def _unhealthy(lasting: Mapping[str, Ill], state: NodeState) -> Wording:
+def _unhealthy(lasting: Mapping[str, Ill], state: NodeState, before: str) -> Wording:
     known = gpus(state)
     products = {address: known[address].product for address in lasting if address in known}
     parts = (
@@ -75,7 +81,7 @@ def _unhealthy(lasting: Mapping[str, Ill], state: NodeState) -> Wording:
     )
     reasons = {each.condition for each in lasting.values()}
     reason = reasons.pop() if len(reasons) == 1 else SEVERAL
-    return Wording("True", reason, shortened("; ".join(parts), MESSAGE_BYTES))
+    return Wording("True", reason, shortened(before + "; ".join(parts), MESSAGE_BYTES))
 
 
 def patch(wording: Wording, *, heartbeat: float, transition: float | None) -> Json:

@@ -45,12 +45,9 @@ def standing(state: NodeState) -> dict[Subject, Trouble]:
     return of_node | dict(_of_pods(state, of_node))
 
 
-def holds(state: NodeState, subject: Subject) -> bool:
-    """Whether a pod still holds something of the GPU that it was told of."""
-    return any(
-        listed.gpu.pci_address == subject.gpu and pod == (subject.namespace, subject.pod)
-        for listed, pod in _held(state)
-    )
+def holdings(state: NodeState) -> frozenset[tuple[str, str, str]]:
+    """Which pod holds something of which GPU: PCI address, namespace, name."""
+    return frozenset((listed.gpu.pci_address, *pod) for listed, pod in _held(state))
 
 
 def gpus(state: NodeState) -> Mapping[str, Gpu]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from amdgpu_plugin.exposition.kubernetes.bucket import Bucket
-from amdgpu_plugin.exposition.kubernetes.standing import Subject, Trouble, Weight, holds, standing
+from amdgpu_plugin.exposition.kubernetes.standing import Subject, Trouble, Weight, holdings, standing
 from amdgpu_plugin.health.evidence import Moment
 from amdgpu_plugin.node import NodeState
 
@@ -33,8 +33,9 @@ class Change:
     """Something to tell.
 
     `eased`: it stands, and makes no device unhealthy any more. `trouble` is None where it is over. `at` is
-    when it happened, `since` when the trouble came (UNIX times). `others` are what else makes devices of the
-    same GPU unhealthy. `missed` counts changes of the same before it that were not told.
+    when it happened, to a pod when it was seen to hold what is ill; `since` when the trouble came (UNIX
+    times). `others` are what else makes devices of the same GPU unhealthy. `missed` counts changes of the
+    same before it that were not told.
     """
 
     subject: Subject
@@ -86,9 +87,12 @@ class Story:
         return changes
 
     def _leave_pods_that_left(self, state: NodeState, current: Mapping[Subject, Trouble]) -> None:
-        over = (self.told.keys() | self._seen.keys()) - current.keys()
-        if state.holders is not None:
-            for subject in [each for each in over if each.pod and not holds(state, each)]:
+        over = {each for each in self.told.keys() | self._seen.keys() if each.pod} - current.keys()
+        if not over or state.holders is None:
+            return
+        held = holdings(state)
+        for subject in over:
+            if (subject.gpu, subject.namespace, subject.pod) not in held:
                 self.told.pop(subject, None)
                 self._seen.pop(subject, None)
 
@@ -156,7 +160,7 @@ def _change(
         subject=subject,
         kind=kind,
         trouble=current[of_gpu] if eased else trouble,
-        at=since if was is None else seen.at,
+        at=since if was is None and not subject.pod else seen.at,
         since=since,
         others=tuple(
             each.condition

@@ -7,10 +7,10 @@ from typing import Any, get_args
 
 from amdgpu_plugin.exposition.kubernetes.standing import Subject, Weight
 from amdgpu_plugin.exposition.kubernetes.story import Told
+from amdgpu_plugin.kept_file import read_whole, replace_whole
 
 FILE = "events.json"
 _FORMAT = 1
-_LIMIT_BYTES = 4 * 1024 * 1024
 Owner = tuple[str, str]
 """Whose it is: the boot's id, and the sysfs root or the simulated shape."""
 
@@ -26,11 +26,10 @@ class ToldFile:
     def load(self) -> dict[Subject, Told]:
         """Nothing where it is not there, of another boot, or not to be understood."""
         try:
-            with open(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-                said = json.loads(file.read(_LIMIT_BYTES))
+            said = json.loads(read_whole(self.path))
             ours = said["format"] == _FORMAT and tuple(said["owner"]) == self._owner
             return dict(_read(each) for each in said["told"]) if ours else {}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             return {}
 
     def save(self, told: Mapping[Subject, Told]) -> None:
@@ -40,11 +39,7 @@ class ToldFile:
             "owner": self._owner,
             "told": [[*subject, *what] for subject, what in told.items()],
         }
-        os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
-        beside = f"{self.path}.new"
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(json.dumps(said))
-        os.replace(beside, self.path)
+        replace_whole(self.path, json.dumps(said))
 
 
 def _read(said: Any) -> tuple[Subject, Told]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from xml.etree.ElementTree import Element
 
-from amdgpu_plugin.discovery.inventory import Gpu, Inventory, Link, address_order
+from amdgpu_plugin.discovery.inventory import Gpu, Inventory, Link
 from amdgpu_plugin.exposition.markup import MARKS, Level, element, fill, xml
 from amdgpu_plugin.exposition.picture.layout import (
     BOX_HEIGHT,
@@ -21,7 +21,7 @@ from amdgpu_plugin.exposition.picture.layout import (
     arrange,
 )
 from amdgpu_plugin.exposition.picture.strokes import Drawn, Sort, Stroke, strokes_of
-from amdgpu_plugin.exposition.words import counted, link_words
+from amdgpu_plugin.exposition.words import counted, link_key, link_words
 
 MARGIN = 6.0
 ROW = 20.0
@@ -127,17 +127,13 @@ def _body(scene: Scene, layout: Layout, drawn: Drawn) -> Iterator[Element]:
     if len(layout.clusters) == 2:  # noqa: PLR2004 - one trunk at most, with room for its name
         for trunk in drawn.trunks:
             yield from _trunk_name(trunk.a, trunk.b, trunk.sort)
-    ordered = sorted(drawn.lines, key=lambda link: drawn.strokes[_sort(link)].width)
+    ordered = sorted(drawn.lines, key=lambda link: drawn.strokes[link_key(link)].width)
     for link in ordered:
-        stroke = drawn.strokes[_sort(link)]
+        stroke = drawn.strokes[link_key(link)]
         yield _line(layout.boxes[link.a].middle, layout.boxes[link.b].middle, stroke)
     short = all(gpu.pci_address.startswith(SHORT_DOMAIN) for gpu in scene.gpus)
     for gpu in scene.gpus:
         yield _gpu(gpu, layout.boxes[gpu.pci_address], scene, short=short)
-
-
-def _sort(link: Link) -> Sort:
-    return (link.kind, link.weight, link.bandwidth_mb_s)
 
 
 def _cluster(cluster: Cluster) -> Iterator[Element]:
@@ -252,8 +248,3 @@ def _legend_of_stands(scene: Scene) -> Iterator[Sequence[Element]]:
     for level, word in words.items():
         if level in found:
             yield (_mark(level, 9, -12), element("text", word, x=44.0))
-
-
-def in_order(gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
-    """By PCI address."""
-    return tuple(sorted(gpus, key=lambda gpu: address_order(gpu.pci_address)))

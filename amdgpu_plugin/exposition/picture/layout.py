@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby
+from itertools import count as count_up
 
 from amdgpu_plugin.discovery.inventory import Gpu, address_order
 
@@ -154,7 +155,7 @@ def _places(count: int, height: float) -> list[tuple[float, float]]:
     # Boxes are wider than high: the ring is as flat as they allow.
     return next(
         places
-        for percent in range(80, 1000, 5)
+        for percent in count_up(80, 5)
         if _apart(places := [(x, y * percent / 100) for x, y in circle], height)
     )
 

@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from amdgpu_plugin.health.evidence import Moment
+from amdgpu_plugin.health.evidence import LAST_TIME, Moment
 from amdgpu_plugin.health.policy.memory import Ack, Acked, Active, Block, Health, Pages
 
 _LATCHED = ("Wedged", "BusError", "UncorrectableErrors")
 
-_LAST_TIME = 253402300799
-"""The end of the year 9999, as UNIX time in seconds."""
 _NOTHING = Acked()
 
 T = TypeVar("T")
@@ -131,5 +129,5 @@ def _fits(value: object, kind: Any) -> bool:
     if isinstance(value, bool):
         return bool in kinds
     if isinstance(value, int | float):
-        return (float in kinds and 0 <= value <= _LAST_TIME) or (int in kinds and isinstance(value, int))
+        return (float in kinds and 0 <= value <= LAST_TIME) or (int in kinds and isinstance(value, int))
     return isinstance(value, kinds)

@@ -226,6 +226,17 @@ async def test_pod_that_is_gone_or_another_of_its_name_is_not_told(world: World,
     assert world.counted("events") == {"sent": 3, "failed": 1}
 
 
+async def test_pod_that_is_younger_than_the_trouble_is_told(world: World) -> None:
+    """Wedged was acknowledged for a while, and in that while the GPU was given to a new pod."""
+    world.node.set(HOT)
+    await world.sent(1)
+    world.time.now = 3600
+    world.api.add_pod("team/train", "uid-1", made="2026-09-21T15:10:00Z")
+    world.node.set(state({A: (ill("Overheated"),)}, holders=HELD))
+    await world.sent(2)
+    assert world.api.told()[1:] == [("Pod", "train", "Overheated")]
+
+
 async def test_namespace_that_ends_is_given_up_without_a_word(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -45,6 +45,11 @@ def test_event_of_the_node() -> None:
     assert (made.namespace, made.pod) == ("default", "")
 
 
+def test_simulated_gpu_is_said_to_be_one() -> None:
+    made = event(RAISED, GPU, node="worker-1", number=1, simulated=True)
+    assert made.body["message"] == f"Simulated: {message(RAISED)}"
+
+
 def test_event_of_a_pod_waits_for_its_uid() -> None:
     change = replace(RAISED, subject=Subject(A, "Overheated", "team", "train"))
     made = event(change, GPU, node="worker-1", number=1)

@@ -14,10 +14,11 @@ from amdgpu_plugin.exposition.kubernetes.condition_keeper import ConditionKeeper
 from amdgpu_plugin.exposition.kubernetes.node_condition import Ill, Wording
 from amdgpu_plugin.exposition.kubernetes.rest import Client
 from amdgpu_plugin.exposition.kubernetes.speaking import Speaker
+from amdgpu_plugin.health.evidence import Moment
 from amdgpu_plugin.instruments import Instruments
 from amdgpu_plugin.node import Latest, NodeState, Verdict
 from tests.exposition.kubernetes.apiservers import ApiServer, Authority, account, api_server, refusal
-from tests.exposition.kubernetes.timelines import UNIX, Time, ill, soon, state
+from tests.exposition.kubernetes.timelines import UNIX, Time, ill, moment, soon, state
 from tests.exposition.states import A, B, partitioned, whole
 
 WELL = state({})
@@ -32,10 +33,15 @@ def words(
     *,
     delay: float = 300.0,
     settled: bool = True,
+    simulated: bool = False,
     before: dict[str, Ill] | None = None,
+    now: Moment | None = None,
 ) -> Wording | None:
-    ills = node_condition.ill(before or {}, seen)
-    return node_condition.wording(ills, seen, now=UNIX + seconds, delay_seconds=delay, settled=settled)
+    now = now or moment(seconds)
+    ills = node_condition.ill(before or {}, seen, now)
+    return node_condition.wording(
+        ills, seen, now=now.monotonic, delay_seconds=delay, settled=settled, simulated=simulated
+    )
 
 
 # -- When --
@@ -69,11 +75,22 @@ def test_only_gpus_that_have_been_ill_for_so_long_are_named() -> None:
 
 
 def test_one_condition_after_another_is_one_time() -> None:
-    before = node_condition.ill({}, HOT)
+    before = node_condition.ill({}, HOT, moment(0))
     after = state({A: (ill("Wedged", at=250),)})
-    assert node_condition.ill(before, after) == {A: Ill("Wedged", UNIX)}
+    assert node_condition.ill(before, after, moment(250)) == {A: Ill("Wedged", 0.0)}
     assert words(after, 300, before=before) is not None
-    assert node_condition.ill(before, WELL) == {}
+    assert node_condition.ill(before, WELL, moment(300)) == {}
+
+
+@pytest.mark.parametrize("jump", [-86400.0, 86400.0])
+def test_clock_that_jumps_neither_cuts_the_delay_nor_draws_it_out(jump: float) -> None:
+    before = node_condition.ill({}, HOT, moment(1))
+    assert words(HOT, 299, before=before, now=Moment(299, UNIX + jump + 299)) is None
+    assert words(HOT, 300, before=before, now=Moment(300, UNIX + jump + 300)) == words(HOT, 300)
+
+
+def test_trouble_of_a_clock_that_was_ahead_began_at_most_now() -> None:
+    assert node_condition.ill({}, HOT, Moment(50, UNIX - 86400)) == {A: Ill("Overheated", 50)}
 
 
 @pytest.mark.parametrize("fact", ["Retired", "HeldElsewhere"])
@@ -91,6 +108,13 @@ def test_partitions_are_one_gpu() -> None:
     said = words(seen, 300)
     assert said is not None
     assert said.message == f"{A} (AMD Instinct MI300X): Overheated"
+
+
+@pytest.mark.parametrize("seen", [WELL, HOT])
+def test_simulated_gpus_are_said_to_be_such(seen: NodeState) -> None:
+    real, simulated = words(seen, 300), words(seen, 300, simulated=True)
+    assert real is not None
+    assert simulated == replace(real, message=f"Simulated: {real.message}")
 
 
 def test_message_of_many_gpus_is_cut() -> None:
@@ -164,6 +188,7 @@ async def test_a_fault_and_its_end(api: ApiServer, node: Latest[NodeState], time
     assert api.asked == []
     await until(time, 110)
     assert said(api) == [("False", "14:15:10", "14:15:10")]
+    await until(time, 200)
     node.set(state({A: (ill("Overheated", at=200),)}))
     await until(time, 495)
     # the heartbeat goes on meanwhile
@@ -200,6 +225,7 @@ async def test_a_fault_that_an_earlier_daemon_told_stays_until_it_is_known_to_be
     api: ApiServer, node: Latest[NodeState], time: Time
 ) -> None:
     api.conditions[TYPE] = {"type": TYPE, "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    await until(time, 20)
     node.set(state({A: (ill("Overheated", at=20),)}))
     await until(time, 315)
     assert api.asked == []

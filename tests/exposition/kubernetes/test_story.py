@@ -107,6 +107,14 @@ def test_pod_that_is_found_later_is_told_then() -> None:
     ]
 
 
+def test_for_a_pod_it_happened_when_it_was_found_to_hold_it() -> None:
+    """The pod may be younger than the trouble."""
+    reader = Reader()
+    reader.at(0, HOT)
+    (late,) = reader.changes(900, state({A: (ill("Overheated"),)}, holders=held(whole(A), "late")))
+    assert (late.at, late.since) == (UNIX + 900, UNIX)
+
+
 def test_holders_that_are_not_known_for_a_while_change_nothing_for_pods() -> None:
     reader = Reader()
     holders = held(whole(A), "train")

@@ -1,5 +1,7 @@
 import json
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -45,12 +47,23 @@ def test_no_file_is_nothing(tmp_path: Path) -> None:
         json.dumps({"format": 1, "owner": OWNER, "told": [["a", "b", "", "", "grave", 5]]}),
         json.dumps({"format": 1, "owner": OWNER, "told": [["a", 1, "", "", "inform", 5]]}),
         json.dumps({"format": 1, "owner": OWNER, "told": [["a", "b", "", "", "inform", "5"]]}),
+        json.dumps({"format": 1, "owner": OWNER, "told": [["a", "b", "", "", "inform", 10**400]]}),
         json.dumps({"format": 1, "owner": OWNER, "told": [["a"]]}),
     ],
 )
 def test_file_that_makes_no_sense_is_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "events.json").write_text(text)
     assert ToldFile(str(tmp_path), OWNER).load() == {}
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, partial(os.symlink, "elsewhere")])
+def test_what_lies_in_the_way_of_a_new_one_holds_nobody_up(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "events.json.new")
+    ToldFile(str(tmp_path), OWNER).save(TOLD)
+    assert ToldFile(str(tmp_path), OWNER).load() == TOLD
+    assert [path.name for path in tmp_path.iterdir()] == ["events.json"]
 
 
 def test_pipe_in_its_place_holds_nobody_up(tmp_path: Path) -> None:

@@ -76,6 +76,10 @@ def test_boxes_never_overlap(count: int, parts: int) -> None:
     check(arrange(gpu(number, parts=parts, numa=number * 2 // count) for number in range(count)))
 
 
+def test_many_gpus_of_many_partitions_have_room() -> None:
+    check(arrange(gpu(number, parts=64) for number in range(25)))
+
+
 @pytest.mark.parametrize("hives", [1, 2, 3, 4, 5, 9])
 def test_clusters_never_overlap(hives: int) -> None:
     check(arrange(gpu(number, hive=str(number % hives) if number % hives else None) for number in range(16)))
