@@ -3,16 +3,14 @@
 It carries the boot and the sysfs root (or simulated shape) it belongs to; what belongs to another is ignored.
 """
 
-import json
 import logging
 import os
 import re
-import stat
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
+from amdgpu_plugin import kept
 from amdgpu_plugin.discovery.inventory import ComputeDevice, Gpu
 from amdgpu_plugin.discovery.naming import GivenNames, Naming
 from amdgpu_plugin.node import ListedDevice
@@ -21,10 +19,6 @@ log = logging.getLogger(__name__)
 
 FILE = "state.json"
 _FORMAT = 1
-_LIMIT_BYTES = 16 * 1024 * 1024
-_LONGEST_TEXT = 4096
-_LAST_TIME = 253402300799.0
-"""The end of the year 9999, as UNIX time in seconds."""
 _MOST = 65535
 """Of NUMA nodes and of replicas, to be sure."""
 _ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
@@ -70,7 +64,7 @@ class StateFile:
     def load(self) -> Memory:
         """What was saved for this owner; NOTHING where there is none, or it is not to be understood."""
         try:
-            return self._understood(_checked(json.loads(_content(self.path), parse_constant=_refused)))
+            return self._understood(kept.read(self.path))
         except FileNotFoundError:
             return NOTHING
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -93,14 +87,7 @@ class StateFile:
         }
         if memory.given is not None:
             said |= {"naming": memory.given.naming, "names": dict(memory.given.names)}
-        os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
-        beside = f"{self.path}.new"
-        text = json.dumps(said)  # at once, in C: dump() makes it bit by bit, and holds up the loop for longer
-        with suppress(FileNotFoundError):
-            os.unlink(beside)  # whatever it is: a FIFO would never open
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-        os.replace(beside, self.path)
+        kept.replace(self.path, said)
 
     def _understood(self, said: Mapping[str, Any]) -> Memory:
         if said["format"] != _FORMAT:
@@ -109,39 +96,8 @@ class StateFile:
             told = {"file": self.path, "of": str(said["source"]), "here": self._owner.source}
             log.info("the state of another boot or node is ignored", extra={"fields": told})
             return NOTHING
-        gpus = {_fitting(_ADDRESS, address): dict(kept) for address, kept in said["gpus"].items()}
+        gpus = {_fitting(_ADDRESS, address): dict(gpu) for address, gpu in said["gpus"].items()}
         return Memory(gpus, tuple(_read(each) for each in said["listed"]), _given(said))
-
-
-def _content(path: str) -> bytes:
-    """Only a plain file is read: a FIFO or a device in its place would hold up the start for ever."""
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(path, flags), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError("not a plain file")
-        content = file.read(_LIMIT_BYTES + 1)
-    if len(content) > _LIMIT_BYTES:
-        raise ValueError(f"over {_LIMIT_BYTES} bytes")
-    return content
-
-
-def _refused(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number")
-
-
-def _checked(said: Any) -> Any:
-    """What was read, if every number and text in it is one that this can have written. ValueError."""
-    if isinstance(said, float) and not 0 <= said <= _LAST_TIME:
-        raise ValueError(f"{said} is out of range")
-    if isinstance(said, int) and not 0 <= said < 1 << 63:
-        raise ValueError("a whole number is out of range")
-    if isinstance(said, str):
-        said.encode()  # UnicodeEncodeError, a ValueError, for half a surrogate pair
-        if len(said) > _LONGEST_TEXT:
-            raise ValueError(f"a text of {len(said)} characters")
-    for each in (*said, *said.values()) if isinstance(said, dict) else said if isinstance(said, list) else ():
-        _checked(each)
-    return said
 
 
 def _written(listed: ListedDevice) -> dict[str, Any]:

@@ -37,12 +37,15 @@ ROOMS: dict[str, frozenset[str]] = {
     "health.settling": frozenset({"node"}),
     "health.told": frozenset({"health", "discovery", "node"}),
     "node": frozenset(),
-    "state": frozenset(),
+    # a JSON file in the state directory
+    "kept": frozenset(),
+    "state": frozenset({"kept"}),
     "allocation": frozenset(),
     # a preference that takes long is weighed on a lane
     "kubelet": frozenset({"node", "allocation", "instruments", "lanes"}),
     "kubelet.api": frozenset(),
     "exposition": frozenset({"node", "instruments"}),
+    "exposition.kubernetes.told_file": frozenset({"exposition", "kept"}),
     "simulation": frozenset({"kubelet.api", "sysfs"}),
     "control": frozenset({"node", "state", "simulation"}),
     "doctor": frozenset({"node"}),

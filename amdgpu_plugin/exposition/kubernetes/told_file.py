@@ -1,16 +1,17 @@
 """What was told of conditions that stand, for a later daemon of the same boot: `events.json`. Blocks."""
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from amdgpu_plugin import kept
 from amdgpu_plugin.exposition.kubernetes.standing import Subject, Weight
 from amdgpu_plugin.exposition.kubernetes.story import Told
 
 FILE = "events.json"
 _FORMAT = 1
-_LIMIT_BYTES = 4 * 1024 * 1024
+_MOST = 4096
+"""Subjects: more than a node can have, and few enough to be looked at on every change."""
 Owner = tuple[str, str]
 """Whose it is: the boot's id, and the sysfs root or the simulated shape."""
 
@@ -26,10 +27,11 @@ class ToldFile:
     def load(self) -> dict[Subject, Told]:
         """Nothing where it is not there, of another boot, or not to be understood."""
         try:
-            with open(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-                said = json.loads(file.read(_LIMIT_BYTES))
+            said = kept.read(self.path)
             ours = said["format"] == _FORMAT and tuple(said["owner"]) == self._owner
-            return dict(_read(each) for each in said["told"]) if ours else {}
+            if not ours or len(said["told"]) > _MOST:
+                return {}
+            return dict(_read(each) for each in said["told"])
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return {}
 
@@ -40,11 +42,7 @@ class ToldFile:
             "owner": self._owner,
             "told": [[*subject, *what] for subject, what in told.items()],
         }
-        os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
-        beside = f"{self.path}.new"
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(json.dumps(said))
-        os.replace(beside, self.path)
+        kept.replace(self.path, said)
 
 
 def _read(said: Any) -> tuple[Subject, Told]:
