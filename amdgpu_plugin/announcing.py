@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import astuple
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 ROUNDS = 3
 """Full rounds after which what readings tell was found again, if it is still so (docs/health.md)."""
 SAVE_SECONDS = 5.0
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_LONGEST_NAME = 253
+"""A DNS subdomain, as the API server wants every node's name (ValidateNodeName of Kubernetes)."""
 CLOCKS = Clocks(time.monotonic, time.time)
 
 Edge = Callable[[], Coroutine[None, None, None]]
@@ -38,9 +42,11 @@ def edges(
     if not (config.kubernetes_events or config.kubernetes_node_condition):
         return {}
     instruments.tell_kubernetes()
-    if name := os.environ.get("NODE_NAME", ""):
+    name = os.environ.get("NODE_NAME", "")
+    if len(name) <= _LONGEST_NAME and _NAME.fullmatch(name):
         return _edges(config, name, node=node, instruments=instruments, lane=lane)
-    fields = {"error": "NODE_NAME is not set", "remedy": "set it from spec.nodeName, as the chart does"}
+    error = f"NODE_NAME is no node's name: {name[:_LONGEST_NAME]!r}" if name else "NODE_NAME is not set"
+    fields = {"error": error, "remedy": "set it from spec.nodeName, as the chart does"}
     log.warning("Kubernetes is not told", extra={"fields": fields})
     instruments.kubernetes_errors.labels("not_in_cluster").inc()
     return {}

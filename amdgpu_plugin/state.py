@@ -3,25 +3,22 @@
 It carries the boot and the sysfs root (or simulated shape) it belongs to; what belongs to another is ignored.
 """
 
-import json
 import logging
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
+from amdgpu_plugin import kept_file
 from amdgpu_plugin.discovery.inventory import ComputeDevice, Gpu
 from amdgpu_plugin.discovery.naming import GivenNames, Naming
-from amdgpu_plugin.health.evidence import LAST_TIME
-from amdgpu_plugin.kept_file import read_whole, replace_whole
 from amdgpu_plugin.node import ListedDevice
 
 log = logging.getLogger(__name__)
 
 FILE = "state.json"
 _FORMAT = 1
-_LONGEST_TEXT = 4096
 _MOST = 65535
 """Of NUMA nodes and of replicas, to be sure."""
 _ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
@@ -67,7 +64,7 @@ class StateFile:
     def load(self) -> Memory:
         """What was saved for this owner; NOTHING where there is none, or it is not to be understood."""
         try:
-            return self._understood(_checked(json.loads(read_whole(self.path), parse_constant=_refused)))
+            return self._understood(kept_file.read(self.path))
         except FileNotFoundError:
             return NOTHING
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -90,8 +87,7 @@ class StateFile:
         }
         if memory.given is not None:
             said |= {"naming": memory.given.naming, "names": dict(memory.given.names)}
-        # At once, in C: dump() makes it bit by bit, and holds up the loop for longer.
-        replace_whole(self.path, json.dumps(said))
+        kept_file.replace(self.path, said)
 
     def _understood(self, said: Mapping[str, Any]) -> Memory:
         if said["format"] != _FORMAT:
@@ -100,27 +96,8 @@ class StateFile:
             told = {"file": self.path, "of": str(said["source"]), "here": self._owner.source}
             log.info("the state of another boot or node is ignored", extra={"fields": told})
             return NOTHING
-        gpus = {_fitting(_ADDRESS, address): dict(kept) for address, kept in said["gpus"].items()}
+        gpus = {_fitting(_ADDRESS, address): dict(gpu) for address, gpu in said["gpus"].items()}
         return Memory(gpus, tuple(_read(each) for each in said["listed"]), _given(said))
-
-
-def _refused(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number")
-
-
-def _checked(said: Any) -> Any:
-    """What was read, if every number and text in it is one that this can have written. ValueError."""
-    if isinstance(said, float) and not 0 <= said <= LAST_TIME:
-        raise ValueError(f"{said} is out of range")
-    if isinstance(said, int) and not 0 <= said < 1 << 63:
-        raise ValueError("a whole number is out of range")
-    if isinstance(said, str):
-        said.encode()  # UnicodeEncodeError, a ValueError, for half a surrogate pair
-        if len(said) > _LONGEST_TEXT:
-            raise ValueError(f"a text of {len(said)} characters")
-    for each in (*said, *said.values()) if isinstance(said, dict) else said if isinstance(said, list) else ():
-        _checked(each)
-    return said
 
 
 def _written(listed: ListedDevice) -> dict[str, Any]:

@@ -185,3 +185,22 @@ async def test_without_a_name_it_is_said_and_gpus_are_served(
     ]
     assert counted["kubernetes_errors_total", "not_in_cluster"] == 1.0
     assert api.asked == []
+
+
+@pytest.mark.parametrize(
+    "name", ["\udcff", "../worker-1", "worker 1", "worker-1\n", "Worker", "w" * 254, "-"]
+)
+async def test_name_that_no_node_can_have_is_said_and_not_asked_for(
+    name: str,
+    scratch: Path,
+    api: ApiServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("NODE_NAME", name)
+    async with running(scratch, "mi300x:1") as world:
+        world.node.wedge(A)
+        await world.kubelet.sees_unhealthy(A)
+    said = [getattr(record, "fields", {}) for record in caplog.records if "not told" in record.getMessage()]
+    assert [each["error"] for each in said] == [f"NODE_NAME is no node's name: {name[:253]!r}"]
+    assert api.asked == []

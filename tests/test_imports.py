@@ -37,6 +37,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "health.settling": frozenset({"node"}),
     "health.told": frozenset({"health", "discovery", "node"}),
     "node": frozenset(),
+    # a JSON file in the state directory
     "kept_file": frozenset(),
     "state": frozenset({"kept_file"}),
     "allocation": frozenset(),
@@ -44,7 +45,6 @@ ROOMS: dict[str, frozenset[str]] = {
     "kubelet": frozenset({"node", "allocation", "instruments", "lanes"}),
     "kubelet.api": frozenset(),
     "exposition": frozenset({"node", "instruments"}),
-    # what was told outlives the daemon as its state does
     "exposition.kubernetes.told_file": frozenset({"exposition", "kept_file"}),
     "simulation": frozenset({"kubelet.api", "sysfs"}),
     "control": frozenset({"node", "state", "simulation"}),

@@ -76,6 +76,10 @@ class HttpServer:
         if len(self._open) >= self._limits.connections:
             longest = min(self._open, key=lambda connection: connection.waiting)
             self._open.pop(longest).cancel()
+        # Else a body waits 40 ms until the client acknowledges the head. asyncio's _set_nodelay passes over
+        # sockets that do not tell their protocol, such as those accepted here.
+        with contextlib.suppress(OSError):
+            writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = _Connection(reader, writer, self._answer, self._limits)
         task = asyncio.create_task(connection.serve(), name="http connection")
         self._open[connection] = task

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 
 import pytest
 
@@ -47,6 +48,23 @@ async def test_connection_is_kept_for_many_requests() -> None:
             b"hello /1\n",
             b"hello /2\n",
         ]
+
+
+async def test_a_body_does_not_wait_for_the_head_to_be_acknowledged() -> None:
+    """Nagle's algorithm off: with it each answer on a kept connection took 44 ms instead of 0.3."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(made) for made in bind("127.0.0.1", 0)]
+        server = HttpServer(sockets, hello)
+        task = asyncio.create_task(server.run())
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(sockets[0]))
+        writer.write(GET)
+        await reader.readuntil(b"hello /x\n")
+        (connection,) = server._open
+        accepted = connection.writer.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+        writer.close()
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:

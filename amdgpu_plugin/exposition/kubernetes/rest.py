@@ -35,13 +35,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of one request. The largest object that etcd takes is 1.5 MiB."""
+    """Of one request. The largest object that etcd takes is 1.5 MiB.
+
+    Pieces are heads, and chunks of the body: Go's server makes them of 2 KiB (chunkWriter in net/http).
+    """
 
     connect_seconds: float = 10.0
     send_seconds: float = 10.0
     head_seconds: float = 20.0
     body_seconds: float = 20.0
     answer_bytes: int = 2 * 1024 * 1024
+    answer_pieces: int = 8192
     head_bytes: int = 64 * 1024
 
 
@@ -77,6 +81,8 @@ class Client:
             return Problem("garbled", f"{where} gave no whole answer: {error}")
         except _TooLargeError:
             return Problem("garbled", f"{where} answered with more than {self.limits.answer_bytes} bytes")
+        except _TooManyPiecesError:
+            return Problem("garbled", f"{where} answered in more than {self.limits.answer_pieces} pieces")
 
     async def _exchange(self, server: ApiServer, request: Request) -> bytes | Problem:
         async with asyncio.timeout(self.limits.connect_seconds):
@@ -88,28 +94,26 @@ class Client:
             async with asyncio.timeout(self.limits.send_seconds):
                 writer.write(_written(wire, server, request))
                 await writer.drain()
-            return await self._answer(wire, reader, request)
+            return await self._answer(_Pieces(wire, reader, self.limits.answer_pieces), request)
         finally:
             writer.transport.abort()
 
-    async def _answer(
-        self, wire: h11.Connection, reader: asyncio.StreamReader, request: Request
-    ) -> bytes | Problem:
+    async def _answer(self, pieces: "_Pieces", request: Request) -> bytes | Problem:
         async with asyncio.timeout(self.limits.head_seconds):
-            head = await _next(wire, reader)
+            head = await pieces.next()
             while isinstance(head, h11.InformationalResponse):
-                head = await _next(wire, reader)
+                head = await pieces.next()
         if not isinstance(head, h11.Response):
             raise h11.RemoteProtocolError("no response")
         async with asyncio.timeout(self.limits.body_seconds):
-            body = await self._body(wire, reader)
+            body = await self._body(pieces)
         if head.status_code in _OK:
             return body
         return refused(request.doing, head.status_code, dict(head.headers), body)
 
-    async def _body(self, wire: h11.Connection, reader: asyncio.StreamReader) -> bytes:
+    async def _body(self, pieces: "_Pieces") -> bytes:
         body = bytearray()
-        while isinstance(event := await _next(wire, reader), h11.Data):
+        while isinstance(event := await pieces.next(), h11.Data):
             body += event.data
             if len(body) > self.limits.answer_bytes:
                 raise _TooLargeError
@@ -129,10 +133,27 @@ class _TooLargeError(Exception):
     pass
 
 
-async def _next(wire: h11.Connection, reader: asyncio.StreamReader) -> object:
-    while (event := wire.next_event()) is h11.NEED_DATA:
-        wire.receive_data(await reader.read(_READ_BYTES))
-    return event
+class _TooManyPiecesError(Exception):
+    pass
+
+
+@dataclass(slots=True)
+class _Pieces:
+    """An answer as it comes. Between two pieces it is the turn of others, who give out devices."""
+
+    wire: h11.Connection
+    reader: asyncio.StreamReader
+    left: int
+
+    async def next(self) -> object:
+        """A head, a part of the body, or the end."""
+        if self.left <= 0:
+            raise _TooManyPiecesError
+        self.left -= 1
+        await asyncio.sleep(0)
+        while (event := self.wire.next_event()) is h11.NEED_DATA:
+            self.wire.receive_data(await self.reader.read(_READ_BYTES))
+        return event
 
 
 def _written(wire: h11.Connection, server: ApiServer, request: Request) -> bytes:

@@ -1,6 +1,8 @@
 """Where the API server is, and who we are to it: what the kubelet puts into a container."""
 
 import os
+import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -9,6 +11,8 @@ from amdgpu_plugin.exposition.kubernetes.problems import Problem
 DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
 _FILE_BYTES = 256 * 1024
 _LAST_PORT = 65535
+_HOST = re.compile(r"[A-Za-z0-9._:%-]{1,253}")
+"""A name or an address, with a zone perhaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,9 @@ def api_server(environ: Mapping[str, str], directory: str) -> ApiServer | Proble
         return _outside(
             f"KUBERNETES_SERVICE_PORT is no port: {port[:40]!r}", "set it to the API server's port"
         )
+    if not _HOST.fullmatch(host.strip("[]")):
+        remedy = "set it to the API server's name or address, without a scheme"
+        return _outside(f"KUBERNETES_SERVICE_HOST is no host: {host[:253]!r}", remedy)
     files = {name: _read(os.path.join(directory, name)) for name in ("token", "ca.crt")}
     for name, text in files.items():
         if isinstance(text, Problem):
@@ -59,7 +66,10 @@ def _outside(told: str, remedy: str) -> Problem:
 
 def _read(path: str) -> str | Problem:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        # A FIFO would hold up everything: without O_NONBLOCK it is opened when somebody writes to it.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8", errors="replace") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return _outside(f"{path}: not a plain file", _MOUNT)
             return file.read(_FILE_BYTES)
     except OSError as error:
         return _outside(f"{path}: {error.strerror or error}", _MOUNT)

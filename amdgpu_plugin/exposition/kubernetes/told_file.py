@@ -1,16 +1,17 @@
 """What was told of conditions that stand, for a later daemon of the same boot: `events.json`. Blocks."""
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from amdgpu_plugin import kept_file
 from amdgpu_plugin.exposition.kubernetes.standing import Subject, Weight
 from amdgpu_plugin.exposition.kubernetes.story import Told
-from amdgpu_plugin.kept_file import read_whole, replace_whole
 
 FILE = "events.json"
 _FORMAT = 1
+_MOST = 4096
+"""Subjects: more than a node can have, and few enough to be looked at on every change."""
 Owner = tuple[str, str]
 """Whose it is: the boot's id, and the sysfs root or the simulated shape."""
 
@@ -26,10 +27,12 @@ class ToldFile:
     def load(self) -> dict[Subject, Told]:
         """Nothing where it is not there, of another boot, or not to be understood."""
         try:
-            said = json.loads(read_whole(self.path))
+            said = kept_file.read(self.path)
             ours = said["format"] == _FORMAT and tuple(said["owner"]) == self._owner
-            return dict(_read(each) for each in said["told"]) if ours else {}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+            if not ours or len(said["told"]) > _MOST:
+                return {}
+            return dict(_read(each) for each in said["told"])
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return {}
 
     def save(self, told: Mapping[Subject, Told]) -> None:
@@ -39,7 +42,7 @@ class ToldFile:
             "owner": self._owner,
             "told": [[*subject, *what] for subject, what in told.items()],
         }
-        replace_whole(self.path, json.dumps(said))
+        kept_file.replace(self.path, said)
 
 
 def _read(said: Any) -> tuple[Subject, Told]:

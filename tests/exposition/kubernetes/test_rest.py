@@ -270,3 +270,30 @@ async def test_old_tls_is_not_spoken(authority: Authority, account_folder: Path)
     context = asker._context(authority.pem)
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    ],
+)
+async def test_server_that_answers_in_crumbs_is_left_and_holds_nobody_up(
+    api: ApiServer, asker: Client, head: bytes, piece: bytes
+) -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    api.raw = head + piece * 10_000
+    waiting = asyncio.create_task(others())
+    found = await problem(asker)
+    waiting.cancel()
+    where = f"the API server at 127.0.0.1:{api.port}"
+    assert (found.kind, found.told) == ("garbled", f"{where} answered in more than 8192 pieces")
+    assert turns > asker.limits.answer_pieces

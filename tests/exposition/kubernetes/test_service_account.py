@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,34 @@ def test_files_of_no_use(tmp_path: Path, files: dict[str, bytes]) -> None:
     found = api_server(ENVIRON, place(tmp_path, **files))
     assert isinstance(found, Problem)
     assert found.kind == "not_in_cluster"
+
+
+@pytest.mark.parametrize("host", ["[]", "https://10.0.0.1", "10.0.0.1\n", "a b", "\udcff", "10.0.0.1/x"])
+def test_host_that_is_none(tmp_path: Path, host: str) -> None:
+    found = api_server(ENVIRON | {"KUBERNETES_SERVICE_HOST": host}, place(tmp_path))
+    assert isinstance(found, Problem)
+    assert (found.kind, found.told) == ("not_in_cluster", f"KUBERNETES_SERVICE_HOST is no host: {host!r}")
+
+
+@pytest.mark.parametrize("name", ["token", "ca.crt"])
+def test_pipe_in_place_of_a_file_holds_nobody_up(tmp_path: Path, name: str) -> None:
+    folder = place(tmp_path)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    keeps_it_open = os.open(tmp_path / name, os.O_RDWR)
+    try:
+        found = api_server(ENVIRON, folder)
+    finally:
+        os.close(keeps_it_open)
+    assert isinstance(found, Problem)
+    assert (found.kind, found.told) == ("not_in_cluster", f"{tmp_path}/{name}: not a plain file")
+
+
+def test_files_may_be_links(tmp_path: Path) -> None:
+    """As the kubelet makes them, to change all at once."""
+    folder = tmp_path / "..data"
+    folder.mkdir()
+    place(folder)
+    for name in ("token", "ca.crt"):
+        (tmp_path / name).symlink_to(folder / name)
+    assert isinstance(api_server(ENVIRON, str(tmp_path)), ApiServer)

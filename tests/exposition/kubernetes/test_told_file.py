@@ -49,6 +49,13 @@ def test_no_file_is_nothing(tmp_path: Path) -> None:
         json.dumps({"format": 1, "owner": OWNER, "told": [["a", "b", "", "", "inform", "5"]]}),
         json.dumps({"format": 1, "owner": OWNER, "told": [["a", "b", "", "", "inform", 10**400]]}),
         json.dumps({"format": 1, "owner": OWNER, "told": [["a"]]}),
+        json.dumps({"format": 1, "owner": OWNER, "told": [["a", "b", "", "", "inform", float("nan")]]}),
+        json.dumps({"format": 1, "owner": OWNER, "told": [["a", "b", "", "", "inform", float("inf")]]}),
+        json.dumps({"format": 1, "owner": OWNER, "told": [["a", "b", "\ud800", "p", "inform", 5]]}),
+        json.dumps({"format": 1, "owner": OWNER, "told": [["a" * 5000, "b", "", "", "inform", 5]]}),
+        json.dumps(
+            {"format": 1, "owner": OWNER, "told": [[f"{n}", "b", "", "", "inform", 5] for n in range(5000)]}
+        ),
     ],
 )
 def test_file_that_makes_no_sense_is_nothing(tmp_path: Path, text: str) -> None:
@@ -69,3 +76,20 @@ def test_what_lies_in_the_way_of_a_new_one_holds_nobody_up(
 def test_pipe_in_its_place_holds_nobody_up(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "events.json")
     assert ToldFile(str(tmp_path), OWNER).load() == {}
+
+
+def test_nothing_in_the_way_of_a_new_file_holds_up_or_is_written_through(tmp_path: Path) -> None:
+    beside, elsewhere = tmp_path / "events.json.new", tmp_path / "elsewhere"
+    elsewhere.write_text("of somebody else")
+    beside.symlink_to(elsewhere)
+    file = ToldFile(str(tmp_path), OWNER)
+    file.save(TOLD)
+    assert (elsewhere.read_text(), file.load()) == ("of somebody else", TOLD)
+    os.mkfifo(beside)
+    reader = os.open(beside, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        file.save({})
+        assert os.read(reader, 1) == b""
+    finally:
+        os.close(reader)
+    assert file.load() == {}
