@@ -9,8 +9,11 @@ Level = Literal["good", "warn", "bad", "none"]
 """How it stands with something: `none` is for what nothing is said of, such as a GPU that is not offered."""
 Inside = Element | str | None
 
-_UNSENDABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What no document may hold: control characters, and halves of surrogate pairs out of file names."""
+_UNSENDABLE = re.compile(
+    "[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)
+"""What no document may hold: control characters, halves of surrogate pairs out of file names, and what turns
+the direction of all that follows."""
 
 MARKS: Mapping[Level, str] = {
     "good": "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1zM6.9 11.7 3.5 8.3l1.3-1.3 2.1 2.1 4.4-4.4 1.3 1.3z",

@@ -23,6 +23,7 @@ def test_a_document_for_browsers_has_void_elements_and_none_closed_short() -> No
         ("plain ü 😀\t\n", "plain ü 😀\t\n"),
         ("\x00\x08\x1b\x7f\x9f", "\ufffd" * 5),
         ("\ud800\udcff\ufffe\uffff", "\ufffd" * 4),
+        ("\u202a\u202e\u2066\u2069 \u200f\u05d0", "\ufffd\ufffd\ufffd\ufffd \u200f\u05d0"),
     ],
 )
 def test_what_cannot_be_sent_is_replaced_and_nothing_else(text: str, sent: str) -> None:
