@@ -10,7 +10,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 from amdgpu_plugin.exposition.kubernetes.event import Event, event
-from amdgpu_plugin.exposition.kubernetes.outbox import Outbox
+from amdgpu_plugin.exposition.kubernetes.outbox import Outbox, Way, way
 from amdgpu_plugin.exposition.kubernetes.problems import Problem
 from amdgpu_plugin.exposition.kubernetes.rest import Request
 from amdgpu_plugin.exposition.kubernetes.speaking import FORBIDDEN_PAUSE_SECONDS, Speaker, pause
@@ -45,6 +45,7 @@ class Announcer:
     sleep: Sleep = asyncio.sleep
     outbox: Outbox = field(default_factory=Outbox)
     _sent: dict[Subject, Told] = field(init=False)
+    _pauses: dict[Way, float] = field(default_factory=dict)
     _number: int = 0
     _wanted: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -92,19 +93,30 @@ class Announcer:
         while True:
             found = await self._next()
             problem = await self._deliver(found)
+            if problem is not None and self._holds_one_way(found, problem):
+                continue
             if problem is not None and problem.passes:
                 waited = pause(problem, waited)
                 await self.sleep(waited)
                 continue
             waited = 0.0
-            if problem is not None and problem.kind == "forbidden" and not problem.namespace_ends:
-                self.outbox.hold(found, self.moment().monotonic + FORBIDDEN_PAUSE_SECONDS)
-                continue
+            self._pauses.pop(way(found), None)
             self.outbox.done(found)
             # Who asks twice because an answer got lost hears of a conflict.
             came = problem is None or problem.kind == "conflict"
             self.instruments.kubernetes_events.labels("sent" if came else "failed").inc()
             await self._remember(found)
+
+    def _holds_one_way(self, found: Event, problem: Problem) -> bool:
+        """True where others may well be taken, and need not wait."""
+        if problem.kind == "forbidden" and not problem.namespace_ends:
+            seconds = FORBIDDEN_PAUSE_SECONDS
+        elif problem.faulty:
+            seconds = self._pauses[way(found)] = pause(problem, self._pauses.get(way(found), 0.0))
+        else:
+            return False
+        self.outbox.hold(found, self.moment().monotonic + seconds)
+        return True
 
     async def _next(self) -> Event:
         while True:

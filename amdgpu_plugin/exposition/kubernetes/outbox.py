@@ -38,11 +38,11 @@ class Outbox:
     def next(self, now: float) -> Event | None:
         """The oldest that is not held; it stays until `done`."""
         self._held = {way: until for way, until in self._held.items() if until > now}
-        return next((event for event in self._events if _way(event) not in self._held), None)
+        return next((event for event in self._events if way(event) not in self._held), None)
 
     def hold(self, event: Event, until: float) -> None:
         """It, and all that go the same way, until then (monotonic)."""
-        self._held[_way(event)] = until
+        self._held[way(event)] = until
 
     def done(self, event: Event) -> None:
         """Sent or given up; it may have been dropped meanwhile."""
@@ -50,5 +50,6 @@ class Outbox:
             self._events.remove(event)
 
 
-def _way(event: Event) -> Way:
+def way(event: Event) -> Way:
+    """Which of them it goes."""
     return bool(event.pod), event.namespace

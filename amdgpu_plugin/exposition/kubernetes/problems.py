@@ -36,7 +36,8 @@ _SERVER = 500
 class Problem:
     """`told` says what, `remedy` what to do, if anything. `retry_after_seconds` is the server's word.
 
-    `namespace_ends`: the namespace is being deleted, and takes nothing new.
+    `namespace_ends`: the namespace is being deleted, and takes nothing new. `faulty`: the server failed at
+    just this request, as where a webhook of one namespace is broken.
     """
 
     kind: ProblemKind
@@ -44,6 +45,7 @@ class Problem:
     remedy: str = ""
     retry_after_seconds: float | None = None
     namespace_ends: bool = False
+    faulty: bool = False
 
     @property
     def passes(self) -> bool:
@@ -72,6 +74,7 @@ def refused(doing: str, status: int, headers: dict[bytes, bytes], body: bytes) -
         remedy,
         retry_after_seconds=_retry_after(headers.get(b"retry-after", b"")),
         namespace_ends=kind == "forbidden" and "NamespaceTerminating" in causes,
+        faulty=status == _SERVER,
     )
 
 

@@ -213,6 +213,32 @@ async def test_pods_that_may_not_be_asked_for_keep_the_node_s_events_going(world
     assert world.counted("errors") == {"forbidden": 1}
 
 
+async def test_namespace_whose_webhook_is_broken_keeps_the_node_s_events_going(world: World) -> None:
+    world.api.add_pod("team/train", "uid-1")
+    broken = "/api/v1/namespaces/team/events"
+    world.api.refuse = lambda asked: refusal(500, "failed calling webhook") if asked.path == broken else None
+    world.node.set(state({A: (ill("Overheated"),)}, holders=HELD))
+    await world.sent(1)
+    await world.time.asleep(2)
+    assert world.counted("errors") == {"server": 1}
+    world.node.set(state({A: (ill("Overheated"),), B: (ill("Wedged"),)}, holders=HELD))
+    await world.time.asleep(2)
+    tries = [world.time.now]
+    world.time.go_on(5)
+    await world.sent(2)
+    for _ in range(120):
+        await world.time.asleep(2)
+        if sum(asked.path == broken for asked in world.api.asked) > len(tries):
+            tries.append(world.time.now)
+        world.time.go_on(5)
+    assert tries == [0, 5, 10, 15, 25, 45, 80, 140, 200, 260, 320, 380, 440, 500, 560]
+    world.api.refuse = lambda _asked: None
+    await world.time.asleep(2)
+    world.time.go_on(60)
+    await world.sent(3)
+    assert world.api.told() == [(*NODE, "Overheated"), (*NODE, "Wedged"), ("Pod", "train", "Overheated")]
+
+
 @pytest.mark.parametrize("made", [None, "2026-09-21T14:20:00Z"])
 async def test_pod_that_is_gone_or_another_of_its_name_is_not_told(world: World, made: str | None) -> None:
     if made is not None:
