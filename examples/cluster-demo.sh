@@ -139,10 +139,10 @@ page_has() {
     done
 }
 
-# Where the status page names the reason next to the device, without its tags.
+# Where the status page names the reason next to the device, without its tags, to the end of what to do.
 page_text() {
     page / | tr '\n' ' ' | sed 's/<[^>]*>/ /g' | tr -s ' ' |
-        grep -o 'Wedged.\{0,240\}' | grep -- "$victim" | sed -n 1p
+        grep -o "Wedged[^.]\{0,40\}$victim.*" | sed -e 's/\(What to do:[^.]*\.\).*/\1/' -e t -e 's/\(.\{240\}[^ ]*\) .*/\1 …/'
 }
 
 # Ready, restarted or not, and what it waits for.
@@ -319,9 +319,11 @@ trap 'exit 143' TERM
 
 # --- what is needed
 
+missing=''
 for program in kubectl helm ${prometheus:+curl}; do
-    type -P "$program" > /dev/null || die "$program is not in PATH"
+    type -P "$program" > /dev/null || missing+=" $program"
 done
+[ -z "$missing" ] || die "not in PATH:$missing"
 [ -f "$chart/Chart.yaml" ] || die "there is no chart in $chart: run the script in its own repository"
 for variable in HELM_KUBECONTEXT HELM_KUBEAPISERVER; do
     [ -z "${!variable-}" ] || die "$variable is set: helm and kubectl could mean two clusters; unset it"
