@@ -151,7 +151,7 @@ async def build(
         config, node=node, face=face, listener=listener, instruments=instruments, lane=lanes["render"]
     )
     handlers = {
-        "ack": ack_handler(node, monitor.acknowledge, time.time),
+        "ack": ack_handler(node, monitor.acknowledge, time.time, stands=monitor.is_acknowledged),
         "status": status_handler(site.node_document),
     }
     if simulated is not None:
