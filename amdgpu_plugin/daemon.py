@@ -18,6 +18,7 @@ from amdgpu_plugin import announcing, remembering, settings
 from amdgpu_plugin.config import Config
 from amdgpu_plugin.control import ControlServer, ack_handler, inject_handler, status_handler
 from amdgpu_plugin.discovery import Scanner
+from amdgpu_plugin.exposition.listening import addresses_of
 from amdgpu_plugin.health import policy
 from amdgpu_plugin.health.monitor import Clocks, Monitor, Remembered, Spans
 from amdgpu_plugin.health.survey import Survey
@@ -163,6 +164,7 @@ async def build(
         **announcing.edges(config, node=node, instruments=instruments, lane=lanes["state"]),
     }
     if sockets:
+        log.info("listening", extra={"fields": {"http": addresses_of(sockets)}})
         edges["http"] = site.server(sockets).run
     return Daemon(monitor, face, node, edges, listener, instruments)
 

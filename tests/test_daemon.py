@@ -186,6 +186,16 @@ async def test_sigterm_while_register_hangs_ends_it_well(
     assert own_sockets(plugins) == []
 
 
+async def test_the_log_names_the_address_that_http_is_answered_at(
+    plugins: Path, tree: Callable[[str], str]
+) -> None:
+    async with run(*at(plugins, tree("mi300x:1"))) as daemon:
+        line = await daemon.says("INFO", " listening http=")
+        host, _, port = line.rpartition("=")[2].rpartition(":")
+        socket.create_connection((host, int(port)), timeout=10).close()
+        assert await daemon.stop() == 0
+
+
 @pytest.mark.parametrize(
     ("folder", "waiting"),
     [("p", "waiting for the kubelet"), ("not-there", "no device-plugins directory")],
