@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from amdgpu_plugin import logs
+from amdgpu_plugin import __version__, logs
 from amdgpu_plugin.config import (
     GROUPS,
     OPTIONS,
@@ -394,6 +394,8 @@ def _parser() -> _Parser:
         formatter_class=_Help,
         allow_abbrev=False,
     )
+    told = f"{PROGRAM} {__version__}"
+    parser.add_argument("--version", action="version", version=told, help="as the verb `version`")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", prog=PROGRAM)
     for name, verb in VERBS.items():
         one = verbs.add_parser(
