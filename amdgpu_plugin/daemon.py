@@ -123,7 +123,15 @@ async def build(
     instruments = Instruments()
     holders: Latest[Holders | None] = Latest(None)
     pod_resources = PodResources(config.pod_resources_dir, holders, instruments)
-    await pod_resources.refresh(within=FIRST_HOLDERS_SECONDS)
+    edges: dict[str, Edge] = {}
+    if settings.reads_pod_resources(config):
+        await pod_resources.refresh(within=FIRST_HOLDERS_SECONDS)
+        edges["pod-resources"] = pod_resources.run
+    else:
+        log.info(
+            "pod-resources is not read: who holds a simulated GPU is not known",
+            extra={"fields": {"hint": "--pod-resources-dir names those of the kubelet it is served to"}},
+        )
     file = remembering.state_file(config)
     monitor = _monitor(
         config,
@@ -157,8 +165,7 @@ async def build(
     }
     if simulated is not None:
         handlers["inject"] = inject_handler(simulated)
-    edges: dict[str, Edge] = {
-        "pod-resources": pod_resources.run,
+    edges |= {
         "state": partial(remembering.keep_saved, file, monitor, lanes["state"]),
         "control": ControlServer(config.state_dir, handlers).run,
         **announcing.edges(config, node=node, instruments=instruments, lane=lanes["state"]),
