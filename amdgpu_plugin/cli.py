@@ -77,7 +77,7 @@ def _discover_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _capture_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="where to write; gzip when it ends in .gz")
+    parser.add_argument("file", metavar="FILE", help="where to write; gzip when it ends in .gz; - for stdout")
     parser.add_argument("--mask-serials", action="store_true", help="replace serial numbers and unique ids")
 
 
@@ -215,7 +215,8 @@ It is what GetPreferredAllocation would answer. What pods hold is not known here
         _INPUT_FLAGS,
         """\
   amdgpu-plugin capture node7.capture.gz --mask-serials
-  amdgpu-plugin discover --sysfs-root node7.capture.gz""",
+  amdgpu-plugin discover --sysfs-root node7.capture.gz
+  kubectl exec -n amdgpu-plugin POD -- amdgpu-plugin capture - > node7.capture""",
         "[options] FILE",
         _capture_arguments,
     ),
