@@ -108,7 +108,8 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "shape", metavar="SHAPE", nargs="?", help=f"as --simulate; default: {DEFAULT_DEMO_SHAPE}"
     )
-    parser.add_argument("--pace", metavar="SECONDS", type=_pace, help="pause between two steps; 0 for none")
+    pause = "pause between two steps; 0 for none; default: 1.2 on a terminal, else 0"
+    parser.add_argument("--pace", metavar="SECONDS", type=_pace, help=pause)
 
 
 def _inject_arguments(parser: argparse.ArgumentParser) -> None:
