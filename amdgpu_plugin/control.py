@@ -233,12 +233,15 @@ def _is_duration(seconds: object) -> bool:
     return number and 0 <= seconds <= _LONGEST_SECONDS  # type: ignore[operator]
 
 
-def ask(state_dir: str, request: Mapping[str, Any]) -> Any:
-    """The running daemon's answer. ControlError when it refuses or cannot be reached. Blocks."""
+def ask(state_dir: str, request: Mapping[str, Any], *, within: float = ANSWER_SECONDS) -> Any:
+    """The running daemon's answer. ControlError when it refuses or cannot be reached. Blocks.
+
+    `within` so many seconds for each step.
+    """
     path = os.path.join(state_dir, SOCKET)
     try:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(ANSWER_SECONDS)
+            connection.settimeout(within)
             connection.connect(path)
             connection.sendall(json.dumps(dict(request)).encode() + b"\n")
             with connection.makefile("rb") as file:
