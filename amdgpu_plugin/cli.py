@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from amdgpu_plugin import logs
+from amdgpu_plugin import __version__, logs
 from amdgpu_plugin.config import (
     GROUPS,
     OPTIONS,
@@ -77,7 +77,7 @@ def _discover_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _capture_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="where to write; gzip when it ends in .gz")
+    parser.add_argument("file", metavar="FILE", help="where to write; gzip when it ends in .gz; - for stdout")
     parser.add_argument("--mask-serials", action="store_true", help="replace serial numbers and unique ids")
 
 
@@ -108,7 +108,8 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "shape", metavar="SHAPE", nargs="?", help=f"as --simulate; default: {DEFAULT_DEMO_SHAPE}"
     )
-    parser.add_argument("--pace", metavar="SECONDS", type=_pace, help="pause between two steps; 0 for none")
+    pause = "pause between two steps; 0 for none; default: 1.2 on a terminal, else 0"
+    parser.add_argument("--pace", metavar="SECONDS", type=_pace, help=pause)
 
 
 def _inject_arguments(parser: argparse.ArgumentParser) -> None:
@@ -215,7 +216,8 @@ It is what GetPreferredAllocation would answer. What pods hold is not known here
         _INPUT_FLAGS,
         """\
   amdgpu-plugin capture node7.capture.gz --mask-serials
-  amdgpu-plugin discover --sysfs-root node7.capture.gz""",
+  amdgpu-plugin discover --sysfs-root node7.capture.gz
+  kubectl exec -n amdgpu-plugin POD -- amdgpu-plugin capture - > node7.capture""",
         "[options] FILE",
         _capture_arguments,
     ),
@@ -394,6 +396,8 @@ def _parser() -> _Parser:
         formatter_class=_Help,
         allow_abbrev=False,
     )
+    told = f"{PROGRAM} {__version__}"
+    parser.add_argument("--version", action="version", version=told, help="as the verb `version`")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", prog=PROGRAM)
     for name, verb in VERBS.items():
         one = verbs.add_parser(

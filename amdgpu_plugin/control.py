@@ -32,6 +32,7 @@ _LONGEST_SECONDS = 86400
 _NO_SIMULATION = "this daemon's GPUs are real: inject is for one that was started with --simulate"
 _LONGEST_REASON = 200
 """Characters: it stands in logs, pages and the state directory."""
+_TOLD_IN_FORCE = 8
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 """Takes a request, returns what to tell: made for JSON, or JSON in bytes. ControlError is told as it is."""
@@ -150,11 +151,16 @@ def status_handler(node: Callable[[], Awaitable[bytes]]) -> Handler:
 
 
 def ack_handler(
-    node: Latest[NodeState], acknowledge: Callable[[str, Acknowledged], None], unix_time: Callable[[], float]
+    node: Latest[NodeState],
+    acknowledge: Callable[[str, Acknowledged], None],
+    unix_time: Callable[[], float],
+    *,
+    stands: Callable[[str, str], bool],
 ) -> Handler:
     """What answers `{"verb": "ack", "device": …, "condition": …, "reason": …, "seconds": number or null}`.
 
-    `acknowledge` is given the GPU's PCI address and the operator's word.
+    `acknowledge` is given the GPU's PCI address and the operator's word. `stands` tells of an address and a
+    condition whether an earlier word for it still counts: what it covers may show in no condition.
     """
 
     async def handle(request: Mapping[str, Any]) -> str:
@@ -170,6 +176,8 @@ def ack_handler(
         if seconds is not None and not _is_duration(seconds):
             raise ControlError(f"seconds must be a number from 0 to {_LONGEST_SECONDS}")
         address, condition = _gpu_of(node.value, device), _acknowledgeable(condition)
+        if not (_is_in_force(node.value, address, condition) or stands(address, condition)):
+            raise ControlError(_nothing_to_acknowledge(node.value, address, condition))
         until = None if seconds is None else unix_time() + seconds
         acknowledge(address, Acknowledged(condition, reason, until))
         log.warning(
@@ -203,17 +211,37 @@ def _acknowledgeable(word: str) -> str:
     return found
 
 
+def _is_in_force(state: NodeState, address: str, condition: str) -> bool:
+    status = state.statuses.get(address)
+    return status is not None and any(each.name == condition for each in status.conditions)
+
+
+def _nothing_to_acknowledge(state: NodeState, address: str, condition: str) -> str:
+    found = [
+        f"{gpu} {each.name}"
+        for gpu, status in sorted(state.statuses.items())
+        for each in status.conditions
+        if CONDITIONS[each.name].acknowledgeable
+    ]
+    more = [f"{len(found) - _TOLD_IN_FORCE} more"] if len(found) > _TOLD_IN_FORCE else []
+    told = ", ".join(found[:_TOLD_IN_FORCE] + more) or "none that can be acknowledged"
+    return f"{address} has no {condition}: nothing to acknowledge (in force: {told})"
+
+
 def _is_duration(seconds: object) -> bool:
     number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     return number and 0 <= seconds <= _LONGEST_SECONDS  # type: ignore[operator]
 
 
-def ask(state_dir: str, request: Mapping[str, Any]) -> Any:
-    """The running daemon's answer. ControlError when it refuses or cannot be reached. Blocks."""
+def ask(state_dir: str, request: Mapping[str, Any], *, within: float = ANSWER_SECONDS) -> Any:
+    """The running daemon's answer. ControlError when it refuses or cannot be reached. Blocks.
+
+    `within` so many seconds for each step.
+    """
     path = os.path.join(state_dir, SOCKET)
     try:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(ANSWER_SECONDS)
+            connection.settimeout(within)
             connection.connect(path)
             connection.sendall(json.dumps(dict(request)).encode() + b"\n")
             with connection.makefile("rb") as file:

@@ -18,6 +18,7 @@ from amdgpu_plugin import announcing, remembering, settings
 from amdgpu_plugin.config import Config
 from amdgpu_plugin.control import ControlServer, ack_handler, inject_handler, status_handler
 from amdgpu_plugin.discovery import Scanner
+from amdgpu_plugin.exposition.listening import addresses_of
 from amdgpu_plugin.health import policy
 from amdgpu_plugin.health.monitor import Clocks, Monitor, Remembered, Spans
 from amdgpu_plugin.health.survey import Survey
@@ -122,7 +123,15 @@ async def build(
     instruments = Instruments()
     holders: Latest[Holders | None] = Latest(None)
     pod_resources = PodResources(config.pod_resources_dir, holders, instruments)
-    await pod_resources.refresh(within=FIRST_HOLDERS_SECONDS)
+    edges: dict[str, Edge] = {}
+    if settings.reads_pod_resources(config):
+        await pod_resources.refresh(within=FIRST_HOLDERS_SECONDS)
+        edges["pod-resources"] = pod_resources.run
+    else:
+        log.info(
+            "pod-resources is not read: who holds a simulated GPU is not known",
+            extra={"fields": {"hint": "--pod-resources-dir names those of the kubelet it is served to"}},
+        )
     file = remembering.state_file(config)
     monitor = _monitor(
         config,
@@ -151,18 +160,18 @@ async def build(
         config, node=node, face=face, listener=listener, instruments=instruments, lane=lanes["render"]
     )
     handlers = {
-        "ack": ack_handler(node, monitor.acknowledge, time.time),
+        "ack": ack_handler(node, monitor.acknowledge, time.time, stands=monitor.is_acknowledged),
         "status": status_handler(site.node_document),
     }
     if simulated is not None:
         handlers["inject"] = inject_handler(simulated)
-    edges: dict[str, Edge] = {
-        "pod-resources": pod_resources.run,
+    edges |= {
         "state": partial(remembering.keep_saved, file, monitor, lanes["state"]),
         "control": ControlServer(config.state_dir, handlers).run,
         **announcing.edges(config, node=node, instruments=instruments, lane=lanes["state"]),
     }
     if sockets:
+        log.info("listening", extra={"fields": {"http": addresses_of(sockets)}})
         edges["http"] = site.server(sockets).run
     return Daemon(monitor, face, node, edges, listener, instruments)
 

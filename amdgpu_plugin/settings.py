@@ -1,7 +1,7 @@
 """What single rooms take of the Config, in their own words: they know nothing of options."""
 
 from amdgpu_plugin.allocation.container import DeviceNode, Extras, Mount
-from amdgpu_plugin.config import Config, SharedResource
+from amdgpu_plugin.config import Config, SharedResource, default_config
 from amdgpu_plugin.discovery.naming import Shares, Sharing
 from amdgpu_plugin.discovery.offering import Offering
 from amdgpu_plugin.health.policy import Rules, rules_of
@@ -43,6 +43,17 @@ def extras(config: Config) -> Extras:
         environment=config.allocate_env,
         visible_devices=config.allocate_visible_devices,
     )
+
+
+def reads_pod_resources(config: Config) -> bool:
+    """Whether who holds a device is asked for.
+
+    A simulated node beside the kubelet's own directory would be told of that machine's real containers,
+    unless their directory was chosen as well.
+    """
+    usual = default_config()
+    aside = config.device_plugins_dir != usual.device_plugins_dir
+    return config.simulate is None or not aside or config.pod_resources_dir != usual.pod_resources_dir
 
 
 def _shares(resource: SharedResource, default: Shares) -> Shares:

@@ -4,6 +4,7 @@ import socket
 import stat
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from amdgpu_plugin.control import (
     status_handler,
 )
 from amdgpu_plugin.health.evidence import Acknowledged
-from amdgpu_plugin.node import Latest
+from amdgpu_plugin.node import Condition, GpuStatus, Latest
 from amdgpu_plugin.simulation.node import SimulatedNode
-from tests.exposition.states import largest
+from tests.exposition.states import A, B, largest
 
 
 async def echo(request: Mapping[str, Any]) -> str:
@@ -227,6 +228,51 @@ async def test_inject_refuses_what_cannot_be_done(tmp_path: Path, what: str, dev
         await handle({"device": device, "what": what})
 
 
+def acks(
+    acknowledge: Callable[[str, Acknowledged], None],
+    in_force: Mapping[str, tuple[str, ...]],
+    stands: tuple[str, str] | None = None,
+) -> control.Handler:
+    """The handler on a node of MI300X with these conditions and no other."""
+    statuses = {
+        address: GpuStatus(tuple(Condition(name, "", "control", 1.0, "inform", held=True) for name in names))
+        for address, names in in_force.items()
+    }
+    node = Latest(replace(largest().state, statuses=statuses))
+    return ack_handler(node, acknowledge, lambda: 0.0, stands=lambda *asked: asked == stands)
+
+
+@pytest.mark.parametrize(
+    ("in_force", "told"),
+    [
+        ({B: ("Wedged", "Hot"), A: ("BusError",)}, f"{A} BusError, {B} Wedged"),
+        ({B: ("Hot",)}, "none that can be acknowledged"),
+        (
+            {f"0000:{bus:02x}:00.0": ("Wedged",) for bus in range(0x10, 0x1A)},
+            ", ".join([*(f"0000:{bus:02x}:00.0 Wedged" for bus in range(0x10, 0x18)), "2 more"]),
+        ),
+    ],
+)
+async def test_ack_refuses_what_is_not_in_force_and_names_what_is(
+    in_force: Mapping[str, tuple[str, ...]], told: str
+) -> None:
+    words: list[Acknowledged] = []
+    handle = acks(lambda _, word: words.append(word), in_force)
+    with pytest.raises(ControlError) as refused:
+        await handle({"device": A, "condition": "Wedged"})
+    assert (str(refused.value), words) == (
+        f"{A} has no Wedged: nothing to acknowledge (in force: {told})",
+        [],
+    )
+
+
+async def test_ack_takes_a_word_anew_where_the_one_before_hides_the_condition() -> None:
+    words: list[tuple[str, Acknowledged]] = []
+    handle = acks(lambda *word: words.append(word), {}, stands=(A, "BadPageThreshold"))
+    await handle({"device": A, "condition": "BadPageThreshold", "seconds": 60})
+    assert words == [(A, Acknowledged("BadPageThreshold", "", 60.0))]
+
+
 @pytest.mark.parametrize(
     ("reason", "said"),
     [
@@ -237,8 +283,8 @@ async def test_inject_refuses_what_cannot_be_done(tmp_path: Path, what: str, dev
 )
 async def test_ack_refuses_reasons_that_would_fill_logs_and_pages(reason: str, said: str) -> None:
     words: list[Acknowledged] = []
-    handle = ack_handler(Latest(largest().state), lambda _, word: words.append(word), lambda: 0.0)
-    request = {"device": "0000:05:00.0", "condition": "wedged"}
+    handle = acks(lambda _, word: words.append(word), {A: ("Wedged",)})
+    request = {"device": A, "condition": "wedged"}
     with pytest.raises(ControlError) as refused:
         await handle({**request, "reason": reason})
     assert (str(refused.value), words) == (said, [])

@@ -54,6 +54,15 @@ def identities(plugins: Path, names: list[str]) -> dict[str, tuple[int, int, int
     return {name: (status.st_ino, status.st_mode, status.st_mtime_ns) for name, status in seen.items()}
 
 
+async def test_a_rehearsal_beside_the_kubelet_does_not_ask_it_who_holds_what(plugins: Path) -> None:
+    aside = ("--device-plugins-dir", str(plugins), "--state-dir", str(plugins.parent / "state"))
+    async with run(*aside, "--simulate", "apu") as daemon:
+        await daemon.says("INFO", "pod-resources is not read", "--pod-resources-dir")
+        await daemon.says("waiting for the kubelet")
+        assert await daemon.stop() == 0
+    assert len(daemon.said("pod-resources")) == 1
+
+
 # -- What it registers --
 
 
@@ -184,6 +193,16 @@ async def test_sigterm_while_register_hangs_ends_it_well(
         assert len(own_sockets(plugins)) == 1
         assert await daemon.stop() == 0
     assert own_sockets(plugins) == []
+
+
+async def test_the_log_names_the_address_that_http_is_answered_at(
+    plugins: Path, tree: Callable[[str], str]
+) -> None:
+    async with run(*at(plugins, tree("mi300x:1"))) as daemon:
+        line = await daemon.says("INFO", " listening http=")
+        host, _, port = line.rpartition("=")[2].rpartition(":")
+        socket.create_connection((host, int(port)), timeout=10).close()
+        assert await daemon.stop() == 0
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import pytest
+
 from amdgpu_plugin import settings
 from amdgpu_plugin.allocation.container import NOTHING_MORE, DeviceNode, Extras, Mount
 from amdgpu_plugin.config import default_config, load_config
@@ -51,3 +53,20 @@ def test_what_containers_are_given_beside() -> None:
         environment=(("A", "1"),),
         visible_devices="rocr",
     )
+
+
+@pytest.mark.parametrize(
+    ("flags", "reads"),
+    [
+        ({}, True),
+        ({"--device-plugins-dir": "/p"}, True),
+        ({"--simulate": "apu"}, True),
+        ({"--simulate": "apu", "--pod-resources-dir": "/r"}, True),
+        ({"--simulate": "apu", "--device-plugins-dir": "/p"}, False),
+        ({"--simulate": "apu", "--device-plugins-dir": "/p", "--pod-resources-dir": "/r"}, True),
+    ],
+)
+def test_a_simulated_node_aside_is_not_told_of_this_machines_containers(
+    flags: dict[str, str], *, reads: bool
+) -> None:
+    assert settings.reads_pod_resources(load_config(flags, {}).config) is reads

@@ -55,17 +55,23 @@ _HWMON = re.compile(
 _KFD_FILES = ("gpu_id", "name", "properties")
 _KFD_FOLDERS = ("mem_banks", "io_links", "p2p_links")
 
+_STDOUT = "-"
+
 T = TypeVar("T")
 
 
 def run(config: Config, args: argparse.Namespace) -> int:
-    """0: the file is written."""
+    """0: it is written."""
     with node_input(config) as source:
         capture = asyncio.run(take(source.sysfs, Lanes(), deadline=config.health_read_deadline_seconds))
     if args.mask_serials:
         capture = mask_serials(capture, key=secrets.token_bytes(16))
     made = f"amdgpu-plugin {__version__}, {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    _write(args.file, format_capture(capture, (made, f"of {config.simulate or config.sysfs_root}")))
+    text = format_capture(capture, (made, f"of {config.simulate or config.sysfs_root}"))
+    if args.file == _STDOUT:
+        sys.stdout.buffer.write(text.encode())
+        return 0
+    _write(args.file, text)
     look = f"amdgpu-plugin discover --sysfs-root {args.file}"
     # not on stdout, which may be what FILE is
     print(f"{args.file}: {len(capture.entries)} entries; look: {look}", file=sys.stderr)

@@ -36,7 +36,7 @@ from amdgpu_plugin.simulation.kubelet import Allocation, SimulatedKubelet
 from amdgpu_plugin.simulation.node import SimulatedNode
 from amdgpu_plugin.simulation.shapes import Shape, ShapeError, parse_shape
 
-_TERMINAL_PACE_SECONDS = 1.2
+TERMINAL_PACE_SECONDS = 1.2
 _HEALTH_INTERVAL_SECONDS = 1.0
 _HOLD_SECONDS = 1.0
 _POD_SIZE = 2
@@ -84,7 +84,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
             logging.ERROR
         )  # the story tells; --log-level debug shows the log as well
     terminal = sys.stdout.isatty()
-    pace = args.pace if args.pace is not None else _TERMINAL_PACE_SECONDS if terminal else 0.0
+    pace = args.pace if args.pace is not None else TERMINAL_PACE_SECONDS if terminal else 0.0
     story = _Story(pace, colour=terminal and "NO_COLOR" not in os.environ)
     folder = _folder()
     status = daemon.EXIT_FAULT

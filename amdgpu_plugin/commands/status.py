@@ -28,12 +28,12 @@ def run(config: Config, args: argparse.Namespace) -> int:
 def as_table(node: Mapping[str, Any]) -> str:
     """For people; `node` is the document of /api/v1/node."""
     gpus = {gpu["pci_address"]: gpu for gpu in node["gpus"]}
-    lines = [*_resources(node), ""]
+    lines = list(_resources(node))
     if node["devices"]:
         heads = ("DEVICE", "RESOURCE", "HEALTH", "SINCE", "HELD BY", "TEMP", "POWER", "VRAM")
-        lines += columns([heads, *(_row(device, gpus[device["gpu"]]) for device in node["devices"])])
-    lines += _section("Conditions", (line for gpu in node["gpus"] for line in _conditions(gpu)))
-    lines += _section("Skipped", (f"{each['path']}  {each['reason']}" for each in node["skipped"]))
+        lines += ["", *columns([heads, *(_row(device, gpus[device["gpu"]]) for device in node["devices"])])]
+    lines += _section("Conditions", ((line,) for gpu in node["gpus"] for line in _conditions(gpu)))
+    lines += _section("Skipped", ((each["path"], each["reason"]) for each in node["skipped"]))
     return "\n".join(lines)
 
 
@@ -44,10 +44,21 @@ def _resources(node: Mapping[str, Any]) -> Iterator[str]:
         told.append("guard active: what all GPUs have at once informs only")
     yield f"amdgpu-plugin {node['version']}, {', '.join(told)}"
     for each in node["resources"]:
-        where = "registered" if each["registered"] else each["detail"] or each["phase"]
-        yield f"{each['name']}: {each['healthy']} of {each['devices']} healthy, {where}"
+        yield f"{each['name']}: {each['healthy']} of {each['devices']} healthy, {_registration(each)}"
     if not node["resources"]:
         yield "no GPU to serve"
+
+
+def _registration(resource: Mapping[str, Any]) -> str:
+    """With the phase, unless it says no more than that."""
+    phase, detail = resource["phase"], resource["detail"]
+    if resource["registered"]:
+        return "registered"
+    if phase == "registered":
+        return "not registered: the kubelet does not listen"
+    if phase == "not registered":
+        return f"{phase}: {detail}" if detail else phase
+    return f"not registered: {phase} ({detail})" if detail else f"not registered: {phase}"
 
 
 def _row(device: Mapping[str, Any], gpu: Mapping[str, Any]) -> tuple[str, ...]:
@@ -91,8 +102,8 @@ def _conditions(gpu: Mapping[str, Any]) -> Iterator[str]:
         yield f"{gpu['pci_address']}  {each['name']} ({does}) since {since}: {each['detail']}"
 
 
-def _section(title: str, lines: Iterator[str]) -> list[str]:
-    found = [(f"  {line}",) for line in lines]
+def _section(title: str, rows: Iterator[tuple[str, ...]]) -> list[str]:
+    found = [(f"  {first}", *rest) for first, *rest in rows]
     return ["", title, *columns(found)] if found else []
 
 

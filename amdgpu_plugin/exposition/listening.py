@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+from collections.abc import Iterable
 
 BACKLOG = 128
 
@@ -25,7 +26,7 @@ def bind(host: str, port: int) -> list[socket.socket]:
     try:
         return [_every_address(port)] if not host else _addresses(host, port)
     except OSError as error:
-        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        where = _shown(host, port)
         number = error.errno or 0
         # create_server puts the address into its message, getaddrinfo has numbers of its own
         why = os.strerror(number) if number in errno.errorcode else error.strerror or str(error)
@@ -33,6 +34,15 @@ def bind(host: str, port: int) -> list[socket.socket]:
         raise CannotListenError(
             f"cannot listen on {where}: {why}" + (f" ({hint})" if hint else "")
         ) from error
+
+
+def addresses_of(sockets: Iterable[socket.socket]) -> str:
+    """Where they really listen: `[::]:9400` is every address of both families."""
+    return ", ".join(_shown(*listening.getsockname()[:2]) for listening in sockets)
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _every_address(port: int) -> socket.socket:

@@ -190,6 +190,11 @@ class Monitor:
         self._judge(address, word, now)
         self._publish(now)
 
+    def is_acknowledged(self, address: str, condition: str) -> bool:
+        """Whether an operator's word on it still counts."""
+        health = self._healths.get(address)
+        return health is not None and policy.is_acknowledged(health, condition, self.clocks.moment())
+
     # -- Loops --
 
     async def _keep_surveying(self, group: asyncio.TaskGroup) -> None:

@@ -452,10 +452,17 @@ def test_a_link_is_written_through(command: Command, tree: Callable[[str], str],
     assert len(inventory(load_capture(f"{scratch}/real")).gpus) == 1
 
 
-def test_stdout_takes_a_capture_and_nothing_else(tree: Callable[[str], str]) -> None:
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("-", ""),
+        ("/dev/stdout", r"/dev/stdout: \d+ entries; look: amdgpu-plugin discover --sysfs-root /dev/stdout\n"),
+    ],
+)
+def test_stdout_takes_a_capture_and_nothing_else(file: str, said: str, tree: Callable[[str], str]) -> None:
     root = tree("apu")
     ended = subprocess.run(
-        [*PROGRAM, "capture", "/dev/stdout", "--sysfs-root", root],
+        [*PROGRAM, "capture", file, "--sysfs-root", root],
         cwd=REPOSITORY,
         env=environment(),
         capture_output=True,
@@ -464,4 +471,6 @@ def test_stdout_takes_a_capture_and_nothing_else(tree: Callable[[str], str]) -> 
     )
     live = DirectorySysfs(root)
     assert inventory(CaptureSysfs(parse_capture(ended.stdout))) == inventory(live)
+    assert re.fullmatch(said, ended.stderr)
     assert os.path.islink("/dev/stdout")
+    assert not (REPOSITORY / "-").exists()

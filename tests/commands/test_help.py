@@ -1,6 +1,7 @@
 import pytest
 
 from amdgpu_plugin.cli import VERBS
+from amdgpu_plugin.commands.demo import TERMINAL_PACE_SECONDS
 from tests.conftest import Command
 
 
@@ -17,3 +18,8 @@ def test_help_names_every_verb_and_what_it_does(command: Command) -> None:
     assert [
         name for name, verb in VERBS.items() if f" {name} " not in words or verb.help[:20] not in words
     ] == []
+
+
+def test_help_of_the_demo_names_its_pace(command: Command) -> None:
+    words = " ".join(command("demo", "--help").out.split())
+    assert f"0 for none; default: {TERMINAL_PACE_SECONDS:g} on a terminal, else 0" in words

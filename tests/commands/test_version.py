@@ -1,7 +1,10 @@
 from importlib.metadata import version
 
+import pytest
+
 from tests.conftest import Answer, Command
 
 
-def test_version_is_that_of_the_package(command: Command) -> None:
-    assert command("version") == Answer(0, f"amdgpu-plugin {version('amdgpu-plugin')}\n", "")
+@pytest.mark.parametrize("word", ["version", "--version"])
+def test_version_is_that_of_the_package(word: str, command: Command) -> None:
+    assert command(word) == Answer(0, f"amdgpu-plugin {version('amdgpu-plugin')}\n", "")

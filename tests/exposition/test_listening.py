@@ -3,7 +3,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from amdgpu_plugin.exposition.listening import CannotListenError, bind
+from amdgpu_plugin.exposition.listening import CannotListenError, addresses_of, bind
 from tests.exposition.clients import port_of
 
 
@@ -38,6 +38,17 @@ def test_a_name_gives_all_its_addresses_one_port(monkeypatch: pytest.MonkeyPatch
         made = bound(stack, "node.example")
         assert [each.getsockname()[0] for each in made] == ["127.0.0.1", "127.0.0.2"]
         assert len({port_of(each) for each in made}) == 1
+
+
+@pytest.mark.parametrize(
+    ("hosts", "told"), [(("127.0.0.1",), "127.0.0.1:{}"), (("127.0.0.1", "::1"), "127.0.0.1:{}, [::1]:{}")]
+)
+def test_addresses_are_told_as_they_were_bound(hosts: tuple[str, ...], told: str) -> None:
+    if "::1" in hosts and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with ExitStack() as stack:
+        made = [each for host in hosts for each in bound(stack, host)]
+        assert addresses_of(made) == told.format(*map(port_of, made))
 
 
 def test_a_port_in_use_is_said_with_what_to_try() -> None:

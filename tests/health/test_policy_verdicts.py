@@ -1,9 +1,18 @@
 import pytest
 
 from amdgpu_plugin.health.conditions import CONDITIONS
-from amdgpu_plugin.health.evidence import Evidence, NoAnswer
-from amdgpu_plugin.health.policy import Conclusion, Health, Transition, conclude, judge, transitions
+from amdgpu_plugin.health.evidence import Acknowledged, Evidence, NoAnswer
+from amdgpu_plugin.health.policy import (
+    Conclusion,
+    Health,
+    Transition,
+    conclude,
+    is_acknowledged,
+    judge,
+    transitions,
+)
 from amdgpu_plugin.node import Condition, GpuStatus, Verdict
+from amdgpu_plugin.telemetry.readings import BadPages
 from tests.health.timelines import (
     EPOCH,
     GONE,
@@ -12,12 +21,14 @@ from tests.health.timelines import (
     RULES,
     SEEN,
     UNBOUND,
+    Step,
     bus,
     follow,
     heat,
     moment,
     ras,
     rules,
+    sampled,
     status,
     told,
     wedged,
@@ -145,3 +156,44 @@ def test_no_transition_where_only_the_detail_differs() -> None:
 
 def test_every_condition_the_policy_raises_is_in_the_table() -> None:
     assert set(RULES.effects) == {name for name, kind in CONDITIONS.items() if kind.effect is not None}
+
+
+FOR_100_S = EPOCH + 100
+
+
+def said(condition: str, until: float | None = None) -> Acknowledged:
+    return Acknowledged(condition, "known", until)
+
+
+@pytest.mark.parametrize(
+    ("steps", "condition", "stands"),
+    [
+        ([(0, wedged("rebind"), "!Wedged")], "Wedged", (False, False)),
+        ([(0, wedged("rebind"), "!Wedged"), (1, said("Wedged"), "Wedged")], "Wedged", (True, True)),
+        ([(0, wedged("rebind"), "!Wedged"), (1, said("Wedged"), "Wedged")], "BusError", (False, False)),
+        (
+            [(0, wedged("rebind"), "!Wedged"), (1, said("Wedged", FOR_100_S), "Wedged")],
+            "Wedged",
+            (True, False),
+        ),
+        (
+            [(0, ras(umc=5), "UncorrectableErrors"), (1, said("UncorrectableErrors"), "")],
+            "UncorrectableErrors",
+            (True, True),
+        ),
+        ([(0, ras(umc=0), ""), (1, said("UncorrectableErrors"), "")], "UncorrectableErrors", (False, False)),
+        (
+            [
+                (0, sampled(bad_pages=BadPages(9, 0, 0), bad_page_threshold=8), "!BadPageThreshold"),
+                (1, said("BadPageThreshold", FOR_100_S), ""),
+            ],
+            "BadPageThreshold",
+            (True, False),
+        ),
+    ],
+)
+def test_an_operators_word_counts_until_its_time_is_up(
+    steps: list[Step], condition: str, stands: tuple[bool, bool]
+) -> None:
+    health = follow(steps)
+    assert tuple(is_acknowledged(health, condition, moment(seconds)) for seconds in (99, 100)) == stands

@@ -208,6 +208,8 @@ async def test_errors_count_from_first_sight_over_a_restart_until_acknowledged(s
             await it.passes(HOLD)
         assert (told(it.state.value), verdict_of(it.state.value, A)) == ("!UncorrectableErrors", verdict)
         it.monitor.acknowledge(A, Acknowledged("UncorrectableErrors", "memory was tested", None))
+        known = [it.monitor.is_acknowledged(gpu, "UncorrectableErrors") for gpu in (A, B, "none")]
+        assert known == [True, False, False]
         assert listed(it.state.value) == whole(A, B)
         await it.round()
         assert listed(it.state.value) == whole(A, B)

@@ -10,7 +10,7 @@ from amdgpu_plugin.health.policy.judging import judge
 from amdgpu_plugin.health.policy.memory import Health
 from amdgpu_plugin.health.policy.restart import Kept, kept, kept_from_json, restored
 from amdgpu_plugin.health.policy.rules import Rules, rules_of
-from amdgpu_plugin.health.policy.verdicts import Conclusion, conclude
+from amdgpu_plugin.health.policy.verdicts import Conclusion, conclude, is_acknowledged
 
 __all__ = [
     "Conclusion",
@@ -19,6 +19,7 @@ __all__ = [
     "Rules",
     "Transition",
     "conclude",
+    "is_acknowledged",
     "judge",
     "kept",
     "kept_from_json",

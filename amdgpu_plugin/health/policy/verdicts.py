@@ -33,6 +33,17 @@ def conclude(healths: Mapping[str, Health], rules: Rules, now: Moment) -> Conclu
     return Conclusion(statuses, any(guard.common for guard in guards.values()))
 
 
+def is_acknowledged(health: Health, condition: str, now: Moment) -> bool:
+    """Whether an operator's word on it still counts. Of counts that hides the condition altogether."""
+    counts = {
+        "UncorrectableErrors": [block.acked for block in health.errors],
+        "BadPageThreshold": [health.pages.acked],
+    }
+    return any(acked.at(now) for acked in counts.get(condition, ())) or any(
+        each.ack is not None and each.ack.stands(now) for each in health.active if each.name == condition
+    )
+
+
 def _status(health: Health, guarded: Collection[str], rules: Rules, now: Moment) -> GpuStatus:
     conditions = _conditions(health, guarded, rules, now)
     enforced = _verdict(conditions)
