@@ -56,37 +56,42 @@ class ControlServer:
             await self._serve_while_there(await self._got())
             log.warning("the control socket was taken away", extra={"fields": {"socket": self._path}})
 
-    async def _got(self) -> asyncio.Server:
+    async def _got(self) -> socket.socket:
         said = False
-        while isinstance(server := await self._listen(), str):
+        while isinstance(bound := await self._bound(), str):
             if not said:
-                log.warning("no control socket", extra={"fields": {"socket": self._path, "reason": server}})
+                log.warning("no control socket", extra={"fields": {"socket": self._path, "reason": bound}})
                 said = True
             await asyncio.sleep(RETRY_SECONDS)
-        return server
+        return bound
 
-    async def _serve_while_there(self, server: asyncio.Server) -> None:
-        """Nothing tells a server that its path is gone, or another's by now."""
-        own: os.stat_result | None = None
-        try:
-            async with server:
-                with suppress(FileNotFoundError):
-                    os.chmod(self._path, stat.S_IRUSR | stat.S_IWUSR)
-                    own = os.stat(self._path)
-                while _is_own(self._path, own):  # noqa: ASYNC110 - nobody tells of it, see above
-                    await asyncio.sleep(RETRY_SECONDS)
-        finally:
-            _remove_own(self._path, own)
-
-    async def _listen(self) -> asyncio.Server | str:
-        """The server, or why there is none: another daemon has the socket, or it cannot be made."""
+    async def _bound(self) -> socket.socket | str:
+        """A socket with our path, or why there is none: another daemon has it, or it cannot be made."""
         problem = await asyncio.to_thread(_make_way, self._path)
         if problem is not None:
             return problem
+        bound = socket.socket(socket.AF_UNIX)
         try:
-            return await asyncio.start_unix_server(self._serve, self._path, limit=REQUEST_LIMIT_BYTES)
+            bound.bind(self._path)
         except OSError as error:
+            bound.close()
             return error.strerror or str(error)
+        return bound
+
+    async def _serve_while_there(self, bound: socket.socket) -> None:
+        """Nothing tells a server that its path is gone, or another's by now."""
+        own: os.stat_result | None = None
+        try:
+            # Nothing is waited for since it was bound: whoever ends us finds it known, and it is removed.
+            with suppress(FileNotFoundError):
+                os.chmod(self._path, stat.S_IRUSR | stat.S_IWUSR)
+                own = os.stat(self._path)
+            async with await asyncio.start_unix_server(self._serve, sock=bound, limit=REQUEST_LIMIT_BYTES):
+                while _is_own(self._path, own):  # noqa: ASYNC110 - nobody tells of it, see above
+                    await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            bound.close()
+            _remove_own(self._path, own)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -115,6 +115,22 @@ async def test_nonsense_is_answered_or_dropped_and_harms_nobody(tmp_path: Path, 
         assert await asked(tmp_path, verb="echo", word="still here") == "heard still here"
 
 
+async def test_whenever_it_is_ended_no_socket_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def at_once(function: Callable[[str], str | None], path: str) -> str | None:
+        return function(path)
+
+    monkeypatch.setattr(asyncio, "to_thread", at_once)
+    for turns in range(8):
+        serving = asyncio.create_task(ControlServer(str(tmp_path), {}).run())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        serving.cancel()
+        await asyncio.wait([serving])
+        assert not list(tmp_path.iterdir()), f"ended after {turns} turns of the loop"
+
+
 async def test_a_dead_daemons_socket_is_taken_over(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / control.SOCKET))
