@@ -139,6 +139,8 @@ def test_flags_after_a_verb_in_running_text_are_the_verbs_own() -> None:
     for page in pages():
         for text in page.words:
             match text.split():
+                case ["amdgpu-plugin", "--version"]:
+                    pass
                 case ["amdgpu-plugin", verb, *rest] if verb.islower():
                     own = {"-o", "--help", *own_flags(verb)}
                     asked = [word.split("=")[0] for word in rest if word.startswith("-")]
