@@ -187,7 +187,7 @@ def test_acknowledged_and_recovered(told: Told, plugin: Installation) -> None:
     assert re.search(r"Normal +Wedged +pod/train .*acknowledged: ticket 4711", step)
     assert re.search(rf"Normal +WedgedCleared +node/{plugin.node} ", step)
     # nothing of earlier installations, as other tests have left it
-    assert set(re.findall(rf"node/{plugin.node} +GPU ({GPU})", step)) == {victim(told)}
+    assert set(re.findall(rf"node/{plugin.node} +Simulated: GPU ({GPU})", step)) == {victim(told)}
 
 
 def test_killed_kubelet_leaves_pods_alone(told: Told) -> None:
